@@ -1,0 +1,203 @@
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use domain::{ClusterId, NodeEpoch, NodeId, Offset, PartitionIndex, TopicName, TopicPartition};
+use uuid::Uuid;
+
+use crate::{
+    CheckpointKind, CleanShutdown, DataDirError, MetaProperties, checkpoint, clean_shutdown,
+    crashsafe::{self, Durability},
+    error::At,
+    meta_properties,
+};
+
+/// A node's data folder, locked against other processes for as long as this lives: the partitions' folders, and the
+/// files that speak for all of them.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+/// A partition's folder that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionFolder {
+    pub partition: TopicPartition,
+    pub path: PathBuf,
+}
+
+const LOCK_FILE_NAME: &str = ".lock";
+const DELETE_SUFFIX: &str = "-delete";
+/// What a file system takes as a name.
+const NAME_BYTES_MAX: usize = 255;
+
+impl DataDir {
+    /// Locks the folder, which is made if it is not there. A folder that another process holds is an error at once.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, DataDirError> {
+        let path = path.into();
+        fs::create_dir_all(&path).in_folder(&path)?;
+        let lock_path = path.join(LOCK_FILE_NAME);
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).in_folder(&lock_path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path)),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Io { path: lock_path, source }),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a partition's log lies or will lie.
+    pub fn partition_path(&self, partition: &TopicPartition) -> PathBuf {
+        self.path.join(partition.to_string())
+    }
+
+    /// Whose folder it is; `None` if it was never formatted.
+    pub fn meta_properties(&self) -> Result<Option<MetaProperties>, DataDirError> {
+        let path = self.path.join(meta_properties::FILE_NAME);
+        let Some(content) = crashsafe::read_if_there(&path).in_folder(&path)? else { return Ok(None) };
+        let parsed = String::from_utf8_lossy(&content).parse();
+        parsed.map(Some).map_err(|reason| DataDirError::IllFormed { path, reason })
+    }
+
+    /// Writes whose folder it is, for good.
+    pub fn format(&self, properties: &MetaProperties) -> Result<(), DataDirError> {
+        let path = self.path.join(meta_properties::FILE_NAME);
+        crashsafe::replace(&path, properties.to_string().as_bytes(), Durability::PowerCut).in_folder(&path)
+    }
+
+    /// Refuses the folder of another cluster or node; `None` if it was never formatted.
+    pub fn check_owner(
+        &self,
+        cluster_id: ClusterId,
+        node_id: NodeId,
+    ) -> Result<Option<MetaProperties>, DataDirError> {
+        let found = self.meta_properties()?;
+        found.map(|found| found.check(&self.path, cluster_id, node_id).map(|()| found)).transpose()
+    }
+
+    /// Takes the mark of a clean shutdown away, for good, before anything is written: from now on a crash is a crash.
+    /// `None` if the last shutdown was not clean, or its mark cannot be understood.
+    pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, DataDirError> {
+        let path = self.path.join(clean_shutdown::FILE_NAME);
+        let content = crashsafe::read_if_there(&path).in_folder(&path)?;
+        crashsafe::remove(&path).in_folder(&path)?;
+        Ok(content.and_then(|content| CleanShutdown::decode(&content)))
+    }
+
+    /// Writes the mark of a clean shutdown. Called last, after every log was closed and every checkpoint written; the
+    /// whole file system is synced before, so that the mark never speaks for what is not there.
+    pub fn write_clean_shutdown(&self, node_epoch: NodeEpoch) -> Result<(), DataDirError> {
+        let dir = File::open(&self.path).in_folder(&self.path)?;
+        rustix::fs::syncfs(&dir).in_folder(&self.path)?;
+        let path = self.path.join(clean_shutdown::FILE_NAME);
+        let content = CleanShutdown { node_epoch }.encode();
+        crashsafe::replace(&path, content.as_bytes(), Durability::PowerCut).in_folder(&path)
+    }
+
+    /// One offset for each partition; empty if it was never written. An ill-formed file is an error: its loss would
+    /// look like a smaller offset.
+    pub fn read_checkpoint(&self, kind: CheckpointKind) -> Result<BTreeMap<TopicPartition, Offset>, DataDirError> {
+        let path = self.path.join(kind.file_name());
+        let Some(content) = crashsafe::read_if_there(&path).in_folder(&path)? else { return Ok(BTreeMap::new()) };
+        checkpoint::decode_offsets(&String::from_utf8_lossy(&content))
+            .map_err(|reason| DataDirError::IllFormed { path, reason })
+    }
+
+    pub fn write_checkpoint(
+        &self,
+        kind: CheckpointKind,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<(), DataDirError> {
+        let path = self.path.join(kind.file_name());
+        let text = checkpoint::encode_offsets(offsets);
+        crashsafe::replace(&path, text.as_bytes(), Durability::PowerCut).in_folder(&path)
+    }
+
+    /// The partitions' folders, in the order of their names. Folders under other names are left alone.
+    pub fn list_partitions(&self) -> Result<Vec<PartitionFolder>, DataDirError> {
+        let mut found = Vec::new();
+        for (name, path) in self.folders()? {
+            match parse_folder_name(&name) {
+                Some(partition) => found.push(PartitionFolder { partition, path }),
+                None if name.ends_with(DELETE_SUFFIX) => {}
+                None => tracing::warn!(path = %path.display(), "this folder is no partition's and is ignored"),
+            }
+        }
+        found.sort_by(|a, b| a.partition.cmp(&b.partition));
+        Ok(found)
+    }
+
+    /// Puts a deleted partition's folder out of the way under a name of its own, so that a new partition of the same
+    /// name can be made at once; [`DataDir::remove_retired`] removes it. `unique` makes the name.
+    pub fn retire_partition(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, DataDirError> {
+        let from = self.partition_path(partition);
+        let suffix = format!("-{}.{}{DELETE_SUFFIX}", partition.partition, unique.simple());
+        let topic = partition.topic.as_str();
+        // A topic's name may be too long for the longer folder name; Kafka cuts it, too.
+        let to = self.path.join(format!("{}{suffix}", &topic[..topic.len().min(NAME_BYTES_MAX - suffix.len())]));
+        fs::rename(&from, &to).in_folder(&from)?;
+        crashsafe::sync_dir(&self.path).in_folder(&self.path)?;
+        Ok(to)
+    }
+
+    /// The folders that wait for their removal.
+    pub fn list_retired(&self) -> Result<Vec<PathBuf>, DataDirError> {
+        let folders = self.folders()?.into_iter();
+        Ok(folders.filter(|(name, _)| is_retired(name)).map(|(_, path)| path).collect())
+    }
+
+    /// Removes the folders of deleted partitions; how many. Slow when they are large: for a background thread.
+    pub fn remove_retired(&self) -> Result<usize, DataDirError> {
+        let retired = self.list_retired()?;
+        for path in &retired {
+            match fs::remove_dir_all(path) {
+                // Another sweep was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.in_folder(path)?,
+            }
+        }
+        Ok(retired.len())
+    }
+
+    /// Bytes that are free for this process, for the disk guard.
+    pub fn free_bytes(&self) -> Result<u64, DataDirError> {
+        let status = rustix::fs::statvfs(&self.path).in_folder(&self.path)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    fn folders(&self) -> Result<Vec<(String, PathBuf)>, DataDirError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path).in_folder(&self.path)? {
+            let entry = entry.in_folder(&self.path)?;
+            if entry.file_type().in_folder(&self.path)?.is_dir() {
+                found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// `topic-3`; the topic may have hyphens itself.
+fn parse_folder_name(name: &str) -> Option<TopicPartition> {
+    if is_retired(name) {
+        return None;
+    }
+    let (topic, digits) = name.rsplit_once('-')?;
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let partition = digits.parse().ok().filter(|_| plain)?;
+    Some(TopicPartition::new(TopicName::new(topic).ok()?, PartitionIndex(partition)))
+}
+
+/// `topic-3.<32 hexadecimal digits>-delete`.
+fn is_retired(name: &str) -> bool {
+    let unique = name.strip_suffix(DELETE_SUFFIX).and_then(|name| name.rsplit_once('.')).map(|(_, unique)| unique);
+    unique.is_some_and(|unique| unique.len() == 32 && unique.bytes().all(|b| b.is_ascii_hexdigit()))
+}

@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+
+use domain::{NodeEpoch, NodeId};
+
+/// The times that decide when a node counts as gone, all in milliseconds of a monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LivenessConfig {
+    /// A node that is silent for so long is fenced.
+    pub session_timeout_ms: u64,
+    /// A node whose stream ended without a goodbye is fenced after so long: its process died.
+    pub grace_ms: u64,
+}
+
+impl Default for LivenessConfig {
+    fn default() -> Self {
+        Self {
+            session_timeout_ms: 3_000,
+            grace_ms: 200,
+        }
+    }
+}
+
+/// The sessions of the storage nodes, as the controller's leader keeps them in memory (DESIGN §3).
+#[derive(Debug)]
+pub struct Liveness {
+    config: LivenessConfig,
+    in_office_since_ms: u64,
+    sessions: BTreeMap<NodeId, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    epoch: NodeEpoch,
+    heard_ms: u64,
+    broken_ms: Option<u64>,
+}
+
+/// A node to be fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub node: NodeId,
+    pub epoch: NodeEpoch,
+    pub reason: FenceReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceReason {
+    /// The stream ended and the node did not come back within the grace.
+    StreamEnded,
+    /// Nothing was heard for the session timeout.
+    Silent,
+}
+
+impl Liveness {
+    /// A new leader knows no deadlines: every node that is not fenced gets a whole session from now.
+    pub fn take_office(
+        config: LivenessConfig,
+        now_ms: u64,
+        nodes: impl IntoIterator<Item = (NodeId, NodeEpoch)>,
+    ) -> Self {
+        let session = |epoch| Session {
+            epoch,
+            heard_ms: now_ms,
+            broken_ms: None,
+        };
+        let sessions = nodes
+            .into_iter()
+            .map(|(node, epoch)| (node, session(epoch)))
+            .collect();
+        Self {
+            config,
+            in_office_since_ms: now_ms,
+            sessions,
+        }
+    }
+
+    /// A heartbeat came. An older incarnation's is ignored.
+    pub fn heard(&mut self, now_ms: u64, node: NodeId, epoch: NodeEpoch) {
+        if self.sessions.get(&node).is_none_or(|s| s.epoch <= epoch) {
+            self.sessions.insert(
+                node,
+                Session {
+                    epoch,
+                    heard_ms: now_ms,
+                    broken_ms: None,
+                },
+            );
+        }
+    }
+
+    /// The node's stream ended without a goodbye.
+    pub fn stream_ended(&mut self, now_ms: u64, node: NodeId, epoch: NodeEpoch) {
+        if let Some(session) = self.sessions.get_mut(&node).filter(|s| s.epoch == epoch) {
+            session.broken_ms.get_or_insert(now_ms);
+        }
+    }
+
+    /// The node was fenced or said goodbye; it has no deadline until it is heard of again.
+    pub fn forget(&mut self, node: NodeId, epoch: NodeEpoch) {
+        if self.sessions.get(&node).is_some_and(|s| s.epoch == epoch) {
+            self.sessions.remove(&node);
+        }
+    }
+
+    /// Who is to be fenced by now. A broken stream counts only for a leader longer in office than the session
+    /// timeout, and not when over a quarter of the nodes (and more than one) broke at once: then the fault is more
+    /// likely on the controller's side, and silence decides.
+    pub fn due(&self, now_ms: u64) -> Vec<Fence> {
+        let settled = now_ms.saturating_sub(self.in_office_since_ms) > self.config.session_timeout_ms;
+        let broken = self.sessions.values().filter(|s| s.broken_ms.is_some()).count();
+        let few = broken <= 1 || broken * 4 <= self.sessions.len();
+        self.sessions
+            .iter()
+            .filter_map(|(node, session)| {
+                let broken = session
+                    .broken_ms
+                    .is_some_and(|at| now_ms.saturating_sub(at) >= self.config.grace_ms);
+                let silent = now_ms.saturating_sub(session.heard_ms) >= self.config.session_timeout_ms;
+                let reason = match (broken && settled && few, silent) {
+                    (true, _) => FenceReason::StreamEnded,
+                    (_, true) => FenceReason::Silent,
+                    _ => return None,
+                };
+                Some(Fence {
+                    node: *node,
+                    epoch: session.epoch,
+                    reason,
+                })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: NodeEpoch = NodeEpoch(7);
+
+    fn office(nodes: i32) -> Liveness {
+        Liveness::take_office(
+            LivenessConfig::default(),
+            0,
+            (0..nodes).map(|n| (NodeId(n), EPOCH)),
+        )
+    }
+
+    fn fence(node: i32, reason: FenceReason) -> Fence {
+        Fence {
+            node: NodeId(node),
+            epoch: EPOCH,
+            reason,
+        }
+    }
+
+    fn all_heard(liveness: &mut Liveness, now_ms: u64, nodes: i32) {
+        (0..nodes).for_each(|n| liveness.heard(now_ms, NodeId(n), EPOCH));
+    }
+
+    #[test]
+    fn a_silent_node_is_fenced_after_the_session_timeout() {
+        let mut liveness = office(2);
+        liveness.heard(1_000, NodeId(1), EPOCH);
+        assert_eq!(liveness.due(2_999), []);
+        assert_eq!(liveness.due(3_000), [fence(0, FenceReason::Silent)]);
+    }
+
+    #[test]
+    fn an_ended_stream_is_fenced_after_the_grace() {
+        let mut liveness = office(1);
+        all_heard(&mut liveness, 5_000, 1);
+        liveness.stream_ended(5_010, NodeId(0), EPOCH);
+        assert_eq!(liveness.due(5_209), []);
+        assert_eq!(liveness.due(5_210), [fence(0, FenceReason::StreamEnded)]);
+    }
+
+    #[test]
+    fn a_node_that_comes_back_within_the_grace_stays() {
+        let mut liveness = office(1);
+        all_heard(&mut liveness, 5_000, 1);
+        liveness.stream_ended(5_010, NodeId(0), EPOCH);
+        liveness.heard(5_100, NodeId(0), EPOCH);
+        assert_eq!(liveness.due(5_500), []);
+    }
+
+    #[test]
+    fn a_new_leader_does_not_trust_ended_streams() {
+        let mut liveness = office(1);
+        liveness.heard(100, NodeId(0), EPOCH);
+        liveness.stream_ended(110, NodeId(0), EPOCH);
+        assert_eq!(liveness.due(400), []);
+    }
+
+    #[test]
+    fn many_streams_ending_at_once_are_the_controllers_fault() {
+        let mut liveness = office(4);
+        all_heard(&mut liveness, 5_000, 4);
+        liveness.stream_ended(5_010, NodeId(0), EPOCH);
+        liveness.stream_ended(5_010, NodeId(1), EPOCH);
+        assert_eq!(liveness.due(6_000), []);
+    }
+
+    #[test]
+    fn an_older_incarnation_changes_nothing() {
+        let mut liveness = office(1);
+        liveness.heard(5_000, NodeId(0), NodeEpoch(8));
+        liveness.stream_ended(5_010, NodeId(0), EPOCH);
+        liveness.heard(9_000, NodeId(0), EPOCH);
+        assert_eq!(liveness.due(7_999), []);
+        assert_eq!(liveness.due(8_000).len(), 1);
+    }
+}

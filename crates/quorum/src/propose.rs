@@ -1,0 +1,51 @@
+use metadata::{Applied, Command, Refusal};
+use openraft::error::{ClientWriteError, RaftError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    ProposeError,
+    types::{Batch, Raft},
+};
+
+/// At most so many commands share an entry.
+const BATCH_MAX: usize = 256;
+
+/// A command that waits for its place in the log.
+pub(crate) struct Proposal {
+    pub(crate) command: Command,
+    pub(crate) answer: oneshot::Sender<Result<(Result<Applied, Refusal>, u64), ProposeError>>,
+}
+
+/// Writes what waits as one entry, then what came meanwhile as the next: an entry is an fsync (DESIGN §3).
+pub(crate) async fn write_batches(raft: Raft, mut proposals: mpsc::Receiver<Proposal>) {
+    let mut waiting = Vec::with_capacity(BATCH_MAX);
+    while proposals.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+        let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).map(|p| (p.command, p.answer)).unzip();
+        match raft.client_write(Batch(commands)).await {
+            Ok(written) => {
+                let version = written.data.version;
+                for (answer, result) in answers.into_iter().zip(written.data.results) {
+                    // Whoever asked may have gone away.
+                    let _ = answer.send(Ok((result, version)));
+                }
+            }
+            Err(error) => {
+                let error = refused(error);
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+fn refused(error: RaftError<crate::RaftId, ClientWriteError<crate::RaftId, crate::Member>>) -> ProposeError {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            ProposeError::NotLeader(forward.leader_node.map(|m| m.address))
+        }
+        RaftError::APIError(error) => ProposeError::Unknown(error.to_string()),
+        RaftError::Fatal(openraft::error::Fatal::Stopped) => ProposeError::Stopped,
+        RaftError::Fatal(error) => ProposeError::Unknown(error.to_string()),
+    }
+}

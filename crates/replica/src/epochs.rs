@@ -1,0 +1,254 @@
+use domain::{LeaderEpoch, Offset};
+
+/// Where each leader epoch of a partition begins (KIP-101): what two replicas compare to find where they diverge.
+///
+/// Epochs and start offsets both rise strictly, so an epoch in which nothing was appended gives way to the next one
+/// that starts at the same offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EpochCache {
+    starts: Vec<(LeaderEpoch, Offset)>,
+}
+
+impl EpochCache {
+    pub const fn new() -> Self {
+        Self { starts: Vec::new() }
+    }
+
+    /// From stored entries; `None` if they are not strictly rising, so that the caller rebuilds them.
+    pub fn from_entries(starts: Vec<(LeaderEpoch, Offset)>) -> Option<Self> {
+        let rising = starts
+            .windows(2)
+            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        let valid = starts.iter().all(|(epoch, start)| epoch.0 >= 0 && start.0 >= 0);
+        (rising && valid).then_some(Self { starts })
+    }
+
+    pub fn entries(&self) -> &[(LeaderEpoch, Offset)] {
+        &self.starts
+    }
+
+    /// The newest epoch and its start.
+    pub fn latest(&self) -> Option<(LeaderEpoch, Offset)> {
+        self.starts.last().copied()
+    }
+
+    /// The epoch of the record at `offset`, if that is known.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.starts.partition_point(|(_, start)| *start <= offset);
+        after.checked_sub(1).map(|index| self.starts[index].0)
+    }
+
+    /// Notes that `epoch` starts at `start`, and says whether that is news. A leader calls it when it becomes leader,
+    /// before it appends anything (KAFKA-7415); entries that the new one contradicts go.
+    pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
+        if epoch.0 < 0 || start.0 < 0 {
+            return false;
+        }
+        if self
+            .latest()
+            .is_some_and(|(latest, first)| latest == epoch && first <= start)
+        {
+            return false;
+        }
+        self.starts
+            .retain(|(known, first)| *known < epoch && *first < start);
+        self.starts.push((epoch, start));
+        true
+    }
+
+    /// The largest epoch not above `epoch` that this replica knows, and the offset at which it ends here (KIP-279).
+    /// `None` if `epoch` is newer than all that are known: then this replica cannot tell.
+    pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
+        let (latest, _) = self.latest()?;
+        if epoch.0 < 0 || epoch > latest {
+            return None;
+        }
+        if epoch == latest {
+            return Some((epoch, log_end));
+        }
+        let above = self.starts.partition_point(|(known, _)| *known <= epoch);
+        let end = self.starts[above].1;
+        // An epoch before the first known one ends, at the latest, where that begins.
+        let floor = above.checked_sub(1).map_or(epoch, |index| self.starts[index].0);
+        Some((floor, end))
+    }
+
+    /// Forgets epochs that start at or after `end`, and says whether there were any. To be called for every truncation,
+    /// one that cuts no record too: an epoch without records may stand at the log's end (KAFKA-10706).
+    pub fn truncate_from_end(&mut self, end: Offset) -> bool {
+        let kept = self.starts.partition_point(|(_, start)| *start < end);
+        let changed = kept < self.starts.len();
+        self.starts.truncate(kept);
+        changed
+    }
+
+    /// Forgets epochs that end at or before the log's new `start`; the one in force there now starts there.
+    pub fn truncate_from_start(&mut self, start: Offset) -> bool {
+        let before = self.starts.partition_point(|(_, first)| *first <= start);
+        let Some(in_force) = before
+            .checked_sub(1)
+            .filter(|index| self.starts[*index].1 != start || *index > 0)
+        else {
+            return false;
+        };
+        self.starts.drain(..in_force);
+        self.starts[0].1 = start;
+        true
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.starts.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cache(entries: &[(i32, i64)]) -> EpochCache {
+        EpochCache::from_entries(
+            entries
+                .iter()
+                .map(|(e, o)| (LeaderEpoch(*e), Offset(*o)))
+                .collect(),
+        )
+        .unwrap()
+    }
+
+    fn end_of(cache: &EpochCache, epoch: i32) -> Option<(i32, i64)> {
+        cache
+            .end_offset_for(LeaderEpoch(epoch), Offset(100))
+            .map(|(e, o)| (e.0, o.0))
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_known_one_begins() {
+        let cache = cache(&[(2, 10), (4, 20), (7, 30)]);
+        assert_eq!(
+            end_of(&cache, 7),
+            Some((7, 100)),
+            "the latest ends at the log's end"
+        );
+        assert_eq!(end_of(&cache, 4), Some((4, 30)));
+        assert_eq!(
+            end_of(&cache, 6),
+            Some((4, 30)),
+            "not known: the largest below it"
+        );
+        assert_eq!(end_of(&cache, 1), Some((1, 10)), "older than all");
+        assert_eq!(end_of(&cache, 8), None, "newer than all");
+        assert_eq!(end_of(&cache, -1), None);
+        assert_eq!(end_of(&EpochCache::new(), 0), None);
+    }
+
+    #[test]
+    fn an_epoch_without_records_is_known_from_the_moment_of_leadership() {
+        let mut cache = cache(&[(2, 10)]);
+        assert!(cache.assign(LeaderEpoch(3), Offset(100)));
+        assert_eq!(end_of(&cache, 2), Some((2, 100)));
+        assert_eq!(end_of(&cache, 3), Some((3, 100)));
+        assert!(
+            !cache.assign(LeaderEpoch(3), Offset(105)),
+            "appends in the same epoch are no news"
+        );
+        assert!(cache.assign(LeaderEpoch(4), Offset(100)));
+        assert_eq!(
+            cache.entries(),
+            [(LeaderEpoch(2), Offset(10)), (LeaderEpoch(4), Offset(100))]
+        );
+    }
+
+    #[test]
+    fn a_truncation_that_cuts_nothing_still_forgets_an_epoch_at_the_log_end() {
+        let mut cache = cache(&[(2, 10), (3, 100)]);
+        assert!(cache.truncate_from_end(Offset(100)), "KAFKA-10706");
+        assert_eq!(cache.latest(), Some((LeaderEpoch(2), Offset(10))));
+        assert!(!cache.truncate_from_end(Offset(100)));
+    }
+
+    #[test]
+    fn the_epoch_in_force_at_a_new_log_start_starts_there() {
+        let mut first = cache(&[(2, 10), (4, 20), (7, 30)]);
+        assert!(first.truncate_from_start(Offset(25)));
+        assert_eq!(first, cache(&[(4, 25), (7, 30)]));
+        assert!(!first.truncate_from_start(Offset(25)));
+        assert!(first.truncate_from_start(Offset(30)));
+        assert_eq!(first, cache(&[(7, 30)]));
+        assert!(!first.truncate_from_start(Offset(5)), "before the first");
+    }
+
+    #[test]
+    fn stored_entries_that_do_not_rise_are_refused() {
+        let entries =
+            |pairs: &[(i32, i64)]| pairs.iter().map(|(e, o)| (LeaderEpoch(*e), Offset(*o))).collect();
+        assert_eq!(EpochCache::from_entries(entries(&[(2, 10), (1, 20)])), None);
+        assert_eq!(EpochCache::from_entries(entries(&[(1, 20), (2, 20)])), None);
+        assert_eq!(EpochCache::from_entries(entries(&[(-1, 20)])), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Lead(i32),
+        Append(i64),
+        TruncateEnd(prop::sample::Index),
+        TruncateStart(prop::sample::Index),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (1..4i32).prop_map(Step::Lead),
+            (1..6i64).prop_map(Step::Append),
+            any::<prop::sample::Index>().prop_map(Step::TruncateEnd),
+            any::<prop::sample::Index>().prop_map(Step::TruncateStart),
+        ]
+    }
+
+    proptest! {
+        /// Against a model that keeps the epoch of every single record.
+        #[test]
+        fn the_cache_tells_every_records_epoch(steps in proptest::collection::vec(any_step(), 1..40)) {
+            let (mut cache, mut epoch) = (EpochCache::new(), 0);
+            let (mut start, mut records) = (0i64, Vec::<i32>::new());
+            for step in steps {
+                let end = start + records.len() as i64;
+                match step {
+                    Step::Lead(more) => {
+                        epoch += more;
+                        cache.assign(LeaderEpoch(epoch), Offset(end));
+                    }
+                    Step::Append(count) => {
+                        cache.assign(LeaderEpoch(epoch), Offset(end));
+                        records.extend(std::iter::repeat_n(epoch, count as usize));
+                    }
+                    Step::TruncateEnd(index) => {
+                        let kept = index.index(records.len() + 1);
+                        records.truncate(kept);
+                        cache.truncate_from_end(Offset(start + kept as i64));
+                    }
+                    Step::TruncateStart(index) => {
+                        let gone = index.index(records.len() + 1);
+                        records.drain(..gone);
+                        start += gone as i64;
+                        cache.truncate_from_start(Offset(start));
+                    }
+                }
+                let end = Offset(start + records.len() as i64);
+                prop_assert_eq!(EpochCache::from_entries(cache.entries().to_vec()), Some(cache.clone()));
+                for (index, epoch) in records.iter().enumerate() {
+                    prop_assert_eq!(cache.epoch_at(Offset(start + index as i64)), Some(LeaderEpoch(*epoch)));
+                }
+                for asked in 0..=epoch {
+                    let Some((found, found_end)) = cache.end_offset_for(LeaderEpoch(asked), end) else { continue };
+                    prop_assert!(found.0 <= asked && found_end <= end);
+                    // All records up to the end are of that epoch or older, all behind it are newer.
+                    for (index, epoch) in records.iter().enumerate() {
+                        prop_assert_eq!(*epoch <= asked, start + (index as i64) < found_end.0);
+                    }
+                }
+            }
+        }
+    }
+}

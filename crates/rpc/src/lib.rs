@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+pub mod pb {
+    //! Generated from `proto/controller/v1`.
+    #![allow(clippy::all, unreachable_pub, missing_docs)]
+    tonic::include_proto!("anabranch.controller.v1");
+}
+
+mod client;
+mod convert;
+mod status;
+mod watch;
+
+pub use client::{ControllerClient, ControllerError};
+pub use convert::{
+    ConversionError, assignments_from_pb, config_change_from_pb, config_change_to_pb, decode_delta,
+    encode_delta, registration_from_pb, registration_to_pb, topic_spec_from_pb, topic_spec_to_pb,
+};
+pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
+pub use watch::{MetadataWatch, WatchedImage};
+
+/// The version of every encoded payload in these messages.
+pub const FORMAT: u32 = 1;
+
+/// A snapshot of a large cluster's metadata is one message; gRPC's 4 MiB default would refuse it.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// How often a node heartbeats.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 100;

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod advertised;
+mod load;
+mod tree;
+
+pub use advertised::{AdvertisedError, advertised};
+pub use load::{SettingsError, Sources, flags, load};
+pub use tree::{
+    ControllerSettings, GatewaySettings, LimitSettings, ListenSettings, LogFormat, LogSettings,
+    PublicListenSettings, Settings, StorageSettings,
+};

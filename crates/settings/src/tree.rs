@@ -1,0 +1,193 @@
+use serde::{Deserialize, Serialize};
+
+/// Every key there is. The defaults are those of one machine on loopback.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub log: LogSettings,
+    pub controller: ControllerSettings,
+    pub storage: StorageSettings,
+    pub gateway: GatewaySettings,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// A filter as `tracing-subscriber` reads it, such as `info` or `storage_node=debug,info`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where a process listens that only its own kind or an operator connects to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenSettings {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+}
+
+/// Where a process listens, and what others are told to connect to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublicListenSettings {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// `host[:port]`; the default is the bound host, so a wildcard needs one.
+    pub advertised: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControllerSettings {
+    /// `host:port` of the gRPC of each controller, in the order of their ordinals. Every service reads this one.
+    pub seeds: Vec<String>,
+    pub ordinal: u32,
+    pub data_dir: String,
+    pub rpc: PublicListenSettings,
+    pub http: ListenSettings,
+    /// A storage node that is silent for so long is fenced.
+    pub session_timeout_ms: u64,
+    /// A storage node whose connection ended without a goodbye is fenced after so long.
+    pub stream_grace_ms: u64,
+    pub raft_heartbeat_interval_ms: u64,
+    pub raft_election_timeout_ms_min: u64,
+    pub raft_election_timeout_ms_max: u64,
+    /// The metadata log is cut by a snapshot after so many entries.
+    pub raft_snapshot_entries: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageSettings {
+    /// The node's ordinal, and its broker id for Kafka clients.
+    pub node_id: i32,
+    pub data_dir: String,
+    pub rack: Option<String>,
+    pub kafka: PublicListenSettings,
+    pub http: PublicListenSettings,
+    /// How often retention looks at the segments.
+    pub retention_check_interval_ms: u64,
+    /// The largest request that is taken, in bytes.
+    pub request_bytes_max: u32,
+    /// How many segment files may be open at once.
+    pub open_files_max: usize,
+    /// A connection without a request for so long is closed.
+    pub connection_idle_ms_max: u64,
+    /// How many connections are taken.
+    pub connections_max: usize,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewaySettings {
+    pub rest: PublicListenSettings,
+    pub limits: LimitSettings,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// The largest body of a request, in bytes (of one record, in a v3 stream).
+    pub body_bytes_max: usize,
+    /// How many requests are served at once; past it, 503.
+    pub requests_max: usize,
+    /// How many bytes of requests are held at once; past it, 503.
+    pub memory_bytes_max: usize,
+    /// How long a client may take to send a request's header.
+    pub header_ms_max: u64,
+    /// How long a produce waits for its acknowledgement.
+    pub produce_ms_max: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:0".to_owned(),
+        }
+    }
+}
+
+fn on(port: u16) -> PublicListenSettings {
+    PublicListenSettings {
+        listen: format!("127.0.0.1:{port}"),
+        advertised: None,
+    }
+}
+
+impl Default for ControllerSettings {
+    fn default() -> Self {
+        Self {
+            seeds: vec!["127.0.0.1:7300".to_owned()],
+            ordinal: 0,
+            data_dir: "anabranch-data/controller-0".to_owned(),
+            rpc: on(7300),
+            http: ListenSettings {
+                listen: "127.0.0.1:7400".to_owned(),
+            },
+            session_timeout_ms: 3_000,
+            stream_grace_ms: 200,
+            raft_heartbeat_interval_ms: 100,
+            raft_election_timeout_ms_min: 500,
+            raft_election_timeout_ms_max: 1_000,
+            raft_snapshot_entries: 1_000,
+        }
+    }
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self {
+            node_id: 0,
+            data_dir: "anabranch-data/storage-node-0".to_owned(),
+            rack: None,
+            kafka: on(9092),
+            http: on(9600),
+            retention_check_interval_ms: 300_000,
+            request_bytes_max: 100 << 20,
+            open_files_max: 1_024,
+            connection_idle_ms_max: 600_000,
+            connections_max: 10_000,
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 16 << 20,
+            requests_max: 4_096,
+            memory_bytes_max: 256 << 20,
+            header_ms_max: 10_000,
+            produce_ms_max: 30_000,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults, with the gateway's REST on its port.
+    pub fn standard() -> Self {
+        Self {
+            gateway: GatewaySettings {
+                rest: on(8082),
+                ..GatewaySettings::default()
+            },
+            ..Self::default()
+        }
+    }
+}

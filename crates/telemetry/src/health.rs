@@ -1,0 +1,99 @@
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock, RwLock},
+};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+
+/// Whether a service is ready, and if not, why.
+#[derive(Clone, Debug)]
+pub struct Health(Arc<RwLock<Result<(), String>>>);
+
+impl Health {
+    /// Not ready yet, for this reason.
+    pub fn starting(reason: &str) -> Self {
+        Self(Arc::new(RwLock::new(Err(reason.to_owned()))))
+    }
+
+    pub fn set_ready(&self) {
+        self.set(Ok(()));
+    }
+
+    pub fn set_unready(&self, reason: &str) {
+        self.set(Err(reason.to_owned()));
+    }
+
+    fn set(&self, state: Result<(), String>) {
+        *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = state;
+    }
+
+    pub fn check(&self) -> Result<(), String> {
+        self.0
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+}
+
+/// Metrics cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct MetricsError(String);
+
+/// The process's metrics.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+/// Upper bounds of the latency histograms, in seconds.
+const SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
+impl Metrics {
+    /// Makes this process record metrics; a second call shares what the first made.
+    pub fn install() -> Result<Self, MetricsError> {
+        static INSTALLED: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+        let installed = INSTALLED.get_or_init(|| {
+            PrometheusBuilder::new()
+                .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+                .and_then(PrometheusBuilder::install_recorder)
+                .map_err(|e| e.to_string())
+        });
+        installed.clone().map(Metrics).map_err(MetricsError)
+    }
+}
+
+/// `/livez`, `/readyz` and `/metrics`. None of them asks another service.
+pub fn health_routes(health: Health, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz).with_state(health))
+        .route(
+            "/metrics",
+            get(async |State(Metrics(handle)): State<Metrics>| handle.render()).with_state(metrics),
+        )
+}
+
+async fn readyz(State(health): State<Health>) -> impl IntoResponse {
+    match health.check() {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+    }
+}
+
+/// Serves [`health_routes`] until the future ends.
+pub async fn serve_health(
+    listener: TcpListener,
+    health: Health,
+    metrics: Metrics,
+    until: impl Future<Output = ()> + Send + 'static,
+) {
+    if let Err(error) = axum::serve(listener, health_routes(health, metrics))
+        .with_graceful_shutdown(until)
+        .await
+    {
+        tracing::error!(%error, "the health listener failed");
+    }
+}

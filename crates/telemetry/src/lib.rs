@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod bind;
+mod health;
+mod logs;
+mod stop;
+
+pub use bind::{BindError, bind};
+pub use health::{Health, Metrics, MetricsError, health_routes, serve_health};
+pub use logs::{LogsError, init_logs};
+pub use stop::terminated;
