@@ -42,11 +42,19 @@ impl DataDir {
         let path = path.into();
         fs::create_dir_all(&path).in_folder(&path)?;
         let lock_path = path.join(LOCK_FILE_NAME);
-        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path).in_folder(&lock_path)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .in_folder(&lock_path)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path)),
-            Err(TryLockError::Error(source)) => Err(DataDirError::Io { path: lock_path, source }),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Io {
+                path: lock_path,
+                source,
+            }),
         }
     }
 
@@ -62,9 +70,13 @@ impl DataDir {
     /// Whose folder it is; `None` if it was never formatted.
     pub fn meta_properties(&self) -> Result<Option<MetaProperties>, DataDirError> {
         let path = self.path.join(meta_properties::FILE_NAME);
-        let Some(content) = crashsafe::read_if_there(&path).in_folder(&path)? else { return Ok(None) };
+        let Some(content) = crashsafe::read_if_there(&path).in_folder(&path)? else {
+            return Ok(None);
+        };
         let parsed = String::from_utf8_lossy(&content).parse();
-        parsed.map(Some).map_err(|reason| DataDirError::IllFormed { path, reason })
+        parsed
+            .map(Some)
+            .map_err(|reason| DataDirError::IllFormed { path, reason })
     }
 
     /// Writes whose folder it is, for good.
@@ -80,7 +92,9 @@ impl DataDir {
         node_id: NodeId,
     ) -> Result<Option<MetaProperties>, DataDirError> {
         let found = self.meta_properties()?;
-        found.map(|found| found.check(&self.path, cluster_id, node_id).map(|()| found)).transpose()
+        found
+            .map(|found| found.check(&self.path, cluster_id, node_id).map(|()| found))
+            .transpose()
     }
 
     /// Takes the mark of a clean shutdown away, for good, before anything is written: from now on a crash is a crash.
@@ -104,9 +118,14 @@ impl DataDir {
 
     /// One offset for each partition; empty if it was never written. An ill-formed file is an error: its loss would
     /// look like a smaller offset.
-    pub fn read_checkpoint(&self, kind: CheckpointKind) -> Result<BTreeMap<TopicPartition, Offset>, DataDirError> {
+    pub fn read_checkpoint(
+        &self,
+        kind: CheckpointKind,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, DataDirError> {
         let path = self.path.join(kind.file_name());
-        let Some(content) = crashsafe::read_if_there(&path).in_folder(&path)? else { return Ok(BTreeMap::new()) };
+        let Some(content) = crashsafe::read_if_there(&path).in_folder(&path)? else {
+            return Ok(BTreeMap::new());
+        };
         checkpoint::decode_offsets(&String::from_utf8_lossy(&content))
             .map_err(|reason| DataDirError::IllFormed { path, reason })
     }
@@ -128,7 +147,9 @@ impl DataDir {
             match parse_folder_name(&name) {
                 Some(partition) => found.push(PartitionFolder { partition, path }),
                 None if name.ends_with(DELETE_SUFFIX) => {}
-                None => tracing::warn!(path = %path.display(), "this folder is no partition's and is ignored"),
+                None => {
+                    tracing::warn!(path = %path.display(), "this folder is no partition's and is ignored")
+                }
             }
         }
         found.sort_by(|a, b| a.partition.cmp(&b.partition));
@@ -137,12 +158,19 @@ impl DataDir {
 
     /// Puts a deleted partition's folder out of the way under a name of its own, so that a new partition of the same
     /// name can be made at once; [`DataDir::remove_retired`] removes it. `unique` makes the name.
-    pub fn retire_partition(&self, partition: &TopicPartition, unique: Uuid) -> Result<PathBuf, DataDirError> {
+    pub fn retire_partition(
+        &self,
+        partition: &TopicPartition,
+        unique: Uuid,
+    ) -> Result<PathBuf, DataDirError> {
         let from = self.partition_path(partition);
         let suffix = format!("-{}.{}{DELETE_SUFFIX}", partition.partition, unique.simple());
         let topic = partition.topic.as_str();
         // A topic's name may be too long for the longer folder name; Kafka cuts it, too.
-        let to = self.path.join(format!("{}{suffix}", &topic[..topic.len().min(NAME_BYTES_MAX - suffix.len())]));
+        let to = self.path.join(format!(
+            "{}{suffix}",
+            &topic[..topic.len().min(NAME_BYTES_MAX - suffix.len())]
+        ));
         fs::rename(&from, &to).in_folder(&from)?;
         crashsafe::sync_dir(&self.path).in_folder(&self.path)?;
         Ok(to)
@@ -151,7 +179,10 @@ impl DataDir {
     /// The folders that wait for their removal.
     pub fn list_retired(&self) -> Result<Vec<PathBuf>, DataDirError> {
         let folders = self.folders()?.into_iter();
-        Ok(folders.filter(|(name, _)| is_retired(name)).map(|(_, path)| path).collect())
+        Ok(folders
+            .filter(|(name, _)| is_retired(name))
+            .map(|(_, path)| path)
+            .collect())
     }
 
     /// Removes the folders of deleted partitions; how many. Slow when they are large: for a background thread.
@@ -193,11 +224,17 @@ fn parse_folder_name(name: &str) -> Option<TopicPartition> {
     let (topic, digits) = name.rsplit_once('-')?;
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let partition = digits.parse().ok().filter(|_| plain)?;
-    Some(TopicPartition::new(TopicName::new(topic).ok()?, PartitionIndex(partition)))
+    Some(TopicPartition::new(
+        TopicName::new(topic).ok()?,
+        PartitionIndex(partition),
+    ))
 }
 
 /// `topic-3.<32 hexadecimal digits>-delete`.
 fn is_retired(name: &str) -> bool {
-    let unique = name.strip_suffix(DELETE_SUFFIX).and_then(|name| name.rsplit_once('.')).map(|(_, unique)| unique);
+    let unique = name
+        .strip_suffix(DELETE_SUFFIX)
+        .and_then(|name| name.rsplit_once('.'))
+        .map(|(_, unique)| unique);
     unique.is_some_and(|unique| unique.len() == 32 && unique.bytes().all(|b| b.is_ascii_hexdigit()))
 }

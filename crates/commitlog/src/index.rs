@@ -31,7 +31,10 @@ impl Entry for OffsetEntry {
     const BYTES: usize = 8;
 
     fn decode(bytes: &[u8]) -> Self {
-        Self { offset: u32_at(bytes, 0), position: u32_at(bytes, 4) }
+        Self {
+            offset: u32_at(bytes, 0),
+            position: u32_at(bytes, 4),
+        }
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -45,7 +48,10 @@ impl Entry for TimeEntry {
 
     fn decode(bytes: &[u8]) -> Self {
         let timestamp = i64::from(u32_at(bytes, 0)) << 32 | i64::from(u32_at(bytes, 4));
-        Self { timestamp, offset: u32_at(bytes, 8) }
+        Self {
+            timestamp,
+            offset: u32_at(bytes, 8),
+        }
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -73,8 +79,15 @@ impl TailIndex {
     /// Takes note of a batch that was appended at `position` of the segment that begins at `base`.
     pub(crate) fn note(&mut self, header: &BatchHeader, base: Offset, position: u32, interval_bytes: u32) {
         let offset = relative(header.last_offset(), base);
-        if header.max_timestamp >= 0 && self.newest.is_none_or(|newest| newest.timestamp < header.max_timestamp) {
-            self.newest = Some(TimeEntry { timestamp: header.max_timestamp, offset });
+        if header.max_timestamp >= 0
+            && self
+                .newest
+                .is_none_or(|newest| newest.timestamp < header.max_timestamp)
+        {
+            self.newest = Some(TimeEntry {
+                timestamp: header.max_timestamp,
+                offset,
+            });
         }
         if self.bytes_since_entry > u64::from(interval_bytes) {
             self.offsets.push(OffsetEntry { offset, position });
@@ -87,7 +100,8 @@ impl TailIndex {
     /// The newest timestamp, if the time index does not have it yet.
     fn pending_time(&self) -> Option<TimeEntry> {
         let known = self.times.last().map(|entry| entry.timestamp);
-        self.newest.filter(|newest| known.is_none_or(|known| known < newest.timestamp))
+        self.newest
+            .filter(|newest| known.is_none_or(|known| known < newest.timestamp))
     }
 
     /// The content of the `.index` file.
@@ -105,8 +119,12 @@ impl TailIndex {
     pub(crate) fn decode(offsets: &[u8], times: &[u8], size: u32, below: u32) -> Option<Self> {
         let mut offsets: Vec<OffsetEntry> = decode(offsets)?;
         let mut times: Vec<TimeEntry> = decode(times)?;
-        let rising = offsets.windows(2).all(|pair| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position)
-            && times.windows(2).all(|pair| pair[0].timestamp < pair[1].timestamp && pair[0].offset < pair[1].offset);
+        let rising = offsets
+            .windows(2)
+            .all(|pair| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position)
+            && times
+                .windows(2)
+                .all(|pair| pair[0].timestamp < pair[1].timestamp && pair[0].offset < pair[1].offset);
         if !rising {
             return None;
         }
@@ -118,7 +136,12 @@ impl TailIndex {
             false => times.truncate(times.partition_point(|entry| entry.offset <= scanned_from)),
         }
         let newest = times.last().copied();
-        Some(Self { offsets, times, bytes_since_entry: 0, newest })
+        Some(Self {
+            offsets,
+            times,
+            bytes_since_entry: 0,
+            newest,
+        })
     }
 }
 
@@ -128,7 +151,8 @@ pub(crate) fn look_sane(offsets: &File, times: &File, size: u32) -> io::Result<b
         return Ok(false);
     };
     // Kafka's preallocated indexes end in zeros after a crash.
-    let offsets_fit = last::<OffsetEntry>(offsets)?.is_none_or(|entry| entry.position > 0 && entry.position < size);
+    let offsets_fit =
+        last::<OffsetEntry>(offsets)?.is_none_or(|entry| entry.position > 0 && entry.position < size);
     let times_fit = last::<TimeEntry>(times)?.is_none_or(|entry| entry.timestamp > 0 || entry.offset > 0);
     Ok(offsets_fit && times_fit)
 }
@@ -136,7 +160,9 @@ pub(crate) fn look_sane(offsets: &File, times: &File, size: u32) -> io::Result<b
 /// How many entries a file holds; `None` if it does not hold whole ones.
 fn entries<E: Entry>(file: &File) -> io::Result<Option<u64>> {
     let bytes = file.metadata()?.len();
-    Ok(bytes.is_multiple_of(E::BYTES as u64).then_some(bytes / E::BYTES as u64))
+    Ok(bytes
+        .is_multiple_of(E::BYTES as u64)
+        .then_some(bytes / E::BYTES as u64))
 }
 
 /// The last entry of a sealed index.
@@ -163,7 +189,11 @@ pub(crate) fn last_where<E: Entry>(file: &File, holds: impl Fn(&E) -> bool) -> i
     let start = low.saturating_sub(1);
     bytes.resize((high - start) as usize * E::BYTES, 0);
     file.read_exact_at(&mut bytes, start * E::BYTES as u64)?;
-    Ok(bytes.chunks_exact(E::BYTES).map(E::decode).take_while(holds).last())
+    Ok(bytes
+        .chunks_exact(E::BYTES)
+        .map(E::decode)
+        .take_while(holds)
+        .last())
 }
 
 /// An offset relative to a segment's base, which fits 31 bits because the segment rolls before it does not.
@@ -178,5 +208,8 @@ fn encode<E: Entry>(entries: impl Iterator<Item = E>) -> Vec<u8> {
 }
 
 fn decode<E: Entry>(bytes: &[u8]) -> Option<Vec<E>> {
-    bytes.len().is_multiple_of(E::BYTES).then(|| bytes.chunks_exact(E::BYTES).map(E::decode).collect())
+    bytes
+        .len()
+        .is_multiple_of(E::BYTES)
+        .then(|| bytes.chunks_exact(E::BYTES).map(E::decode).collect())
 }

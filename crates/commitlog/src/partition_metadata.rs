@@ -16,17 +16,27 @@ pub(crate) fn write(dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
 
 pub(crate) fn read(dir: &Path) -> Result<TopicId, LogError> {
     let path = dir.join(FILE_NAME);
-    let refuse = |reason: String| LogError::Metadata { path: path.clone(), reason };
-    let content = crashsafe::read_if_there(&path).at(&path)?.ok_or_else(|| refuse("is missing".to_owned()))?;
+    let refuse = |reason: String| LogError::Metadata {
+        path: path.clone(),
+        reason,
+    };
+    let content = crashsafe::read_if_there(&path)
+        .at(&path)?
+        .ok_or_else(|| refuse("is missing".to_owned()))?;
     let text = String::from_utf8_lossy(&content);
     let value = |key: &str| {
         let mut lines = text.lines();
-        lines.find_map(|line| line.split_once(':').filter(|(name, _)| name.trim() == key)).map(|(_, v)| v.trim())
+        lines
+            .find_map(|line| line.split_once(':').filter(|(name, _)| name.trim() == key))
+            .map(|(_, v)| v.trim())
     };
     match value("version") {
         Some("0") => {}
         Some(other) => return Err(refuse(format!("version '{other}' is not known, only 0 is"))),
         None => return Err(refuse("has no version".to_owned())),
     }
-    value("topic_id").ok_or_else(|| refuse("has no topic_id".to_owned()))?.parse().map_err(|e| refuse(format!("{e}")))
+    value("topic_id")
+        .ok_or_else(|| refuse("has no topic_id".to_owned()))?
+        .parse()
+        .map_err(|e| refuse(format!("{e}")))
 }

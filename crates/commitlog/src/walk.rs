@@ -3,7 +3,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 use domain::Offset;
 use records::{BatchError, BatchHeader, HEADER_BYTES, check_crc};
 
-use crate::{LogError, error::At};
+use crate::{LogError, error::At, index::OffsetEntry};
 
 /// Bytes fetched at once: one read serves the headers of many small batches, and wastes little on large ones.
 const CHUNK_BYTES: usize = 4096;
@@ -28,10 +28,15 @@ impl WalkError {
     /// For a walk over bytes that must be right.
     pub(crate) fn into_log_error(self, path: &Path) -> LogError {
         match self {
-            WalkError::Io(source) => LogError::Io { path: path.to_owned(), source },
-            WalkError::Bad { position, reason } => {
-                LogError::Corrupt { path: path.to_owned(), position, reason: reason.to_string() }
-            }
+            WalkError::Io(source) => LogError::Io {
+                path: path.to_owned(),
+                source,
+            },
+            WalkError::Bad { position, reason } => LogError::Corrupt {
+                path: path.to_owned(),
+                position,
+                reason: reason.to_string(),
+            },
         }
     }
 }
@@ -51,7 +56,40 @@ impl Found {
 
 impl<'f> HeaderWalk<'f> {
     pub(crate) fn new(file: &'f File, position: u32, limit: u32) -> Self {
-        Self { file, position: position.into(), limit: limit.into(), chunk: Vec::new(), chunk_at: 0 }
+        Self {
+            file,
+            position: position.into(),
+            limit: limit.into(),
+            chunk: Vec::new(),
+            chunk_at: 0,
+        }
+    }
+
+    /// A walk from the batch that an index entry names, which is compared with what is there; without an entry, from the
+    /// beginning.
+    pub(crate) fn from_entry(
+        file: &'f File,
+        entry: Option<OffsetEntry>,
+        base: Offset,
+        limit: u32,
+    ) -> Result<Self, WalkError> {
+        let Some(entry) = entry else {
+            return Ok(Self::new(file, 0, limit));
+        };
+        let mut walk = Self::new(file, entry.position, limit);
+        let found = walk.next()?.map(|found| found.header.last_offset());
+        if found != Some(base.plus(entry.offset.into())) {
+            let reason = BatchError::InvalidField {
+                field: "last offset",
+                value: found.map_or(-1, |found| found.0),
+            };
+            return Err(WalkError::Bad {
+                position: entry.position.into(),
+                reason,
+            });
+        }
+        walk.position = entry.position.into();
+        Ok(walk)
     }
 
     /// The next batch's header; its length is known to be within the limit, its records are not looked at.
@@ -62,14 +100,22 @@ impl<'f> HeaderWalk<'f> {
         }
         let position = self.position;
         let bad = |reason| WalkError::Bad { position, reason };
-        let bytes = self.peek(left.min(HEADER_BYTES as u64) as usize).map_err(WalkError::Io)?;
+        let bytes = self
+            .peek(left.min(HEADER_BYTES as u64) as usize)
+            .map_err(WalkError::Io)?;
         let header = BatchHeader::parse(bytes).map_err(bad)?;
         let needed = header.total_bytes();
         if needed as u64 > left {
-            return Err(bad(BatchError::Truncated { needed, there: left as usize }));
+            return Err(bad(BatchError::Truncated {
+                needed,
+                there: left as usize,
+            }));
         }
         self.position += needed as u64;
-        Ok(Some(Found { position: position as u32, header }))
+        Ok(Some(Found {
+            position: position as u32,
+            header,
+        }))
     }
 
     /// Checks the CRC of a batch that was found here. `buffer` is memory to use again.
@@ -139,6 +185,12 @@ pub(crate) fn scan(
             Err(WalkError::Bad { reason, .. }) => reason,
         };
         let is_incomplete = matches!(reason, BatchError::Truncated { .. });
-        return Ok((good, Some(Stop { reason, is_incomplete })));
+        return Ok((
+            good,
+            Some(Stop {
+                reason,
+                is_incomplete,
+            }),
+        ));
     }
 }

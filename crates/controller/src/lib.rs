@@ -1,1 +1,13 @@
+#![doc = include_str!("../README.md")]
 
+mod admin;
+mod bootstrap;
+mod hub;
+mod node;
+mod office;
+mod peers;
+mod raft;
+mod service;
+mod status;
+
+pub use service::{ControllerConfig, ControllerError, ControllerHandle, start};

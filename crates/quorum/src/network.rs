@@ -27,9 +27,11 @@ pub struct PeerError(pub String);
 
 /// Carries raft's messages to the other members; whoever owns the network implements it.
 pub trait Peers: Send + Sync + 'static {
-    /// Sends one payload to the member at `address` and waits for its answer.
+    /// Sends one payload to the member at `address` and waits for its answer. Whoever is there under another id than
+    /// `target` must not answer: a wiped member is not the one that it replaces.
     fn call(
         &self,
+        target: RaftId,
         address: &str,
         rpc: RaftRpc,
         payload: Vec<u8>,
@@ -79,7 +81,7 @@ impl Peer {
         let payload = serde_json::to_vec(request).map_err(CallError::Broken)?;
         let answer = self
             .peers
-            .call(&self.member.address, rpc, payload, within)
+            .call(self.id, &self.member.address, rpc, payload, within)
             .await
             .map_err(CallError::Lost)?;
         serde_json::from_slice(&answer).map_err(CallError::Broken)

@@ -50,7 +50,7 @@ pub struct ControllerSettings {
     pub seeds: Vec<String>,
     pub ordinal: u32,
     pub data_dir: String,
-    pub rpc: PublicListenSettings,
+    pub rpc: ListenSettings,
     pub http: ListenSettings,
     /// A storage node that is silent for so long is fenced.
     pub session_timeout_ms: u64,
@@ -136,7 +136,7 @@ impl Default for ControllerSettings {
             seeds: vec!["127.0.0.1:7300".to_owned()],
             ordinal: 0,
             data_dir: "anabranch-data/controller-0".to_owned(),
-            rpc: on(7300),
+            rpc: ListenSettings { listen: "127.0.0.1:7300".to_owned() },
             http: ListenSettings {
                 listen: "127.0.0.1:7400".to_owned(),
             },

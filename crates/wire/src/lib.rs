@@ -1,1 +1,17 @@
+#![doc = include_str!("../README.md")]
 
+mod api;
+mod request;
+mod response;
+mod splice;
+
+pub use api::{ApiVersions, SPOKEN, spoken};
+pub use request::{FRAME_BYTES_MIN, FrameError, RequestFrame, encode_request};
+pub use response::{Encoded, decode_response, encode_response};
+pub use splice::{Cut, PLACEHOLDER_BYTES_MAX, placeholder};
+
+pub use kafka_protocol::{
+    ResponseError,
+    messages::{self, ApiKey, BrokerId, TopicName as WireTopicName},
+    protocol::{Message, Request, StrBytes},
+};

@@ -1,0 +1,334 @@
+use std::{collections::BTreeSet, fs};
+
+use domain::Offset;
+use records::BatchError;
+use replica::EpochCache;
+
+use crate::{
+    Log, LogError, OpenMode, checkpoint, crashsafe,
+    error::At,
+    index::{self, TailIndex, relative},
+    producer_snapshot,
+    segment::{INDEX, Segment, TIME_INDEX, file_path},
+    walk::{HeaderWalk, scan},
+};
+
+/// What opening a log had to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Batches whose CRC was checked.
+    pub batches_scanned: u64,
+    /// Bytes that were cut off, with those of segments behind the cut.
+    pub truncated_bytes: u64,
+    pub torn: Torn,
+    /// Segments whose indexes were derived anew.
+    pub indexes_rebuilt: usize,
+}
+
+/// How the end of the log looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Torn {
+    #[default]
+    No,
+    /// The last thing in the log was the beginning of one batch: a crash during an append, no loss of what was there.
+    IncompleteFinalBatch,
+    /// Something else: bytes were damaged, or more followed the cut.
+    Damaged { reason: String },
+}
+
+/// What a scan of a segment found out.
+pub(crate) struct Scanned {
+    pub(crate) tail: TailIndex,
+    next_offset: Offset,
+    pub(crate) first_timestamp: Option<i64>,
+    pub(crate) good: u32,
+    pub(crate) stop: Option<crate::walk::Stop>,
+    checked: u64,
+    rebuilt: bool,
+}
+
+impl Log {
+    /// Finds the log's end and the active segment's indexes; checks and cuts what lies above the recovery point.
+    pub(crate) fn recover_segments(
+        &mut self,
+        mode: OpenMode,
+        log_start: Offset,
+        recovery: &mut Recovery,
+    ) -> Result<(), LogError> {
+        let recovery_point = match mode {
+            OpenMode::Clean => None,
+            OpenMode::Recover { recovery_point } => Some(recovery_point.max(log_start)),
+        };
+        let checked_from = recovery_point.unwrap_or(Offset(i64::MAX));
+        let mut index = 0;
+        loop {
+            let is_last = self.is_active(index);
+            if !is_last && self.next_base(index) <= checked_from {
+                self.trust_sealed(index, mode, recovery)?;
+                index += 1;
+                continue;
+            }
+            let scanned = self.scan_segment(index, self.stored_indexes(index)?, checked_from)?;
+            recovery.batches_scanned += scanned.checked;
+            recovery.indexes_rebuilt += usize::from(scanned.rebuilt);
+            if let Some(stop) = &scanned.stop {
+                if scanned.next_offset < checked_from {
+                    let path = self.segments[index].log_path(&self.dir);
+                    let reason = stop.reason.to_string();
+                    return Err(LogError::Corrupt {
+                        path,
+                        position: scanned.good.into(),
+                        reason,
+                    });
+                }
+                recovery.torn = match stop.is_incomplete && is_last {
+                    true => Torn::IncompleteFinalBatch,
+                    false => Torn::Damaged {
+                        reason: stop.reason.to_string(),
+                    },
+                };
+                self.cut_behind(index, scanned.good, recovery)?;
+            }
+            if self.is_active(index) {
+                self.end = scanned.next_offset;
+                self.segments[index].first_timestamp = scanned.first_timestamp;
+                self.tail = scanned.tail;
+                break;
+            }
+            let (offsets, times) = (scanned.tail.encode_offsets(), scanned.tail.encode_times());
+            self.segments[index].write_indexes(&self.dir, &offsets, &times)?;
+            self.segments[index].newest = Some(scanned.tail.newest);
+            self.dirt.folder = true;
+            index += 1;
+        }
+        match recovery_point {
+            Some(recovery_point) if self.end.max(log_start) < recovery_point => Err(LogError::Shortened {
+                dir: self.dir.clone(),
+                end: self.end,
+                recovery_point,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A sealed segment below the recovery point: its log is right, its indexes must look right.
+    fn trust_sealed(
+        &mut self,
+        index: usize,
+        mode: OpenMode,
+        recovery: &mut Recovery,
+    ) -> Result<(), LogError> {
+        if mode == OpenMode::Clean {
+            return Ok(());
+        }
+        let segment = &self.segments[index];
+        let sane = match (segment.index_file(&self.dir), segment.time_index_file(&self.dir)) {
+            (Ok(offsets), Ok(times)) => index::look_sane(&offsets, &times, segment.size).unwrap_or(false),
+            _ => false,
+        };
+        if !sane {
+            self.rebuild_sealed_index(index)?;
+            recovery.indexes_rebuilt += 1;
+        }
+        Ok(())
+    }
+
+    /// The content of a segment's index files, if both are there.
+    pub(crate) fn stored_indexes(&self, index: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, LogError> {
+        let base = self.segments[index].base;
+        let stored = |suffix| crashsafe::read_if_there(&file_path(&self.dir, base, suffix)).at(&self.dir);
+        Ok(stored(INDEX)?.zip(stored(TIME_INDEX)?))
+    }
+
+    /// Scans what the stored indexes of a segment do not tell, and everything from `checked_from` on with its CRC.
+    pub(crate) fn scan_segment(
+        &self,
+        index: usize,
+        stored: Option<(Vec<u8>, Vec<u8>)>,
+        checked_from: Offset,
+    ) -> Result<Scanned, LogError> {
+        let segment = &self.segments[index];
+        let below = relative(checked_from, segment.base);
+        let indexed =
+            stored.and_then(|(offsets, times)| TailIndex::decode(&offsets, &times, segment.size, below));
+        if let Some(tail) = indexed.filter(|tail| !tail.offsets.is_empty()) {
+            let scanned = self.scan_from(segment, tail, checked_from)?;
+            // An index that leads to no batch misleads; without it the log decides.
+            if scanned.stop.is_none() || scanned.next_offset >= checked_from {
+                return Ok(scanned);
+            }
+        }
+        let scanned = self.scan_from(segment, TailIndex::default(), checked_from)?;
+        Ok(Scanned {
+            rebuilt: segment.size > 0,
+            ..scanned
+        })
+    }
+
+    fn scan_from(
+        &self,
+        segment: &Segment,
+        mut tail: TailIndex,
+        checked_from: Offset,
+    ) -> Result<Scanned, LogError> {
+        if segment.size == 0 {
+            let (next_offset, tail) = (segment.base, TailIndex::default());
+            return Ok(Scanned {
+                tail,
+                next_offset,
+                first_timestamp: None,
+                good: 0,
+                stop: None,
+                checked: 0,
+                rebuilt: false,
+            });
+        }
+        let path = segment.log_path(&self.dir);
+        let file = segment.log_file(&self.dir)?;
+        let entry = tail.offsets.last().copied();
+        let from = entry.map_or(0, |entry| entry.position);
+        let mut expected_last = entry.map(|entry| segment.base.plus(entry.offset.into()));
+        let mut next_offset = segment.base;
+        let (mut checked, interval) = (0, self.config.index_interval_bytes);
+        let visit = |found: &crate::walk::Found| {
+            let header = &found.header;
+            let last = header.last_offset();
+            let fits = header.base_offset >= next_offset
+                && last.0 - segment.base.0 <= i64::from(i32::MAX)
+                && expected_last.take().is_none_or(|expected| expected == last);
+            if !fits {
+                return Err(BatchError::InvalidField {
+                    field: "base offset",
+                    value: header.base_offset.0,
+                });
+            }
+            tail.note(header, segment.base, found.position, interval);
+            next_offset = header.next_offset();
+            checked += u64::from(next_offset > checked_from);
+            Ok(())
+        };
+        let (good, stop) = scan(&file, &path, (from, segment.size), checked_from, visit)?;
+        let first = HeaderWalk::new(&file, 0, segment.size).next().ok().flatten();
+        let first_timestamp = first.filter(|_| good > 0).map(|found| found.header.max_timestamp);
+        Ok(Scanned {
+            tail,
+            next_offset,
+            first_timestamp,
+            good,
+            stop,
+            checked,
+            rebuilt: false,
+        })
+    }
+
+    /// Cuts a segment at `good` and removes those behind it.
+    fn cut_behind(&mut self, index: usize, good: u32, recovery: &mut Recovery) -> Result<(), LogError> {
+        for segment in self.segments.drain(index + 1..) {
+            recovery.truncated_bytes += u64::from(segment.size);
+            segment.remove_indexes(&self.dir)?;
+            let path = segment.log_path(&self.dir);
+            fs::remove_file(&path).at(&path)?;
+        }
+        let segment = &mut self.segments[index];
+        recovery.truncated_bytes += u64::from(segment.size - good);
+        segment.size = good;
+        let path = segment.log_path(&self.dir);
+        tracing::warn!(path = %path.display(), at = good, bytes = recovery.truncated_bytes, "cut the log's torn tail");
+        segment.log_file(&self.dir)?.set_len(good.into()).at(&path)?;
+        segment.remove_indexes(&self.dir)?;
+        (self.dirt.folder, self.dirt.contents) = (true, true);
+        Ok(())
+    }
+
+    /// Restores epochs and producers: from their files, and from the batches that those do not cover.
+    pub(crate) fn restore(
+        &mut self,
+        snapshots: BTreeSet<Offset>,
+        stored_epochs: Option<EpochCache>,
+    ) -> Result<(), LogError> {
+        // Snapshots from before the cut may count batches that are gone.
+        for offset in snapshots.range(self.end.plus(1)..) {
+            producer_snapshot::remove(&self.dir, *offset).at(&self.dir)?;
+        }
+        let epochs_from = match stored_epochs {
+            Some(stored) => {
+                self.epochs = stored;
+                // One that starts at the log's end is an epoch without records, and true.
+                let cut = self.epochs.truncate_from_end(self.end.plus(1));
+                let moved = self.epochs.truncate_from_start(self.start);
+                self.dirt.epochs = cut || moved;
+                self.recovery_point
+            }
+            None => self.segments[0].base,
+        };
+        let producers_from = self.load_snapshot(&snapshots)?;
+        self.replay(producers_from, epochs_from)?;
+        self.remove_stray_snapshots(&snapshots)
+    }
+
+    /// Loads the newest snapshot that can be read and is not above the log's end; returns where it stands.
+    pub(crate) fn load_snapshot(&mut self, snapshots: &BTreeSet<Offset>) -> Result<Offset, LogError> {
+        self.producers.clear();
+        for offset in snapshots.range(..=self.end).rev() {
+            if let Some(producers) = producer_snapshot::read(&self.dir, *offset).at(&self.dir)? {
+                self.producers = producers;
+                return Ok(*offset);
+            }
+        }
+        Ok(self.segments[0].base)
+    }
+
+    /// Takes note of the batches from both offsets on.
+    pub(crate) fn replay(&mut self, producers_from: Offset, epochs_from: Offset) -> Result<(), LogError> {
+        let from = producers_from.min(epochs_from).max(self.segments[0].base);
+        for index in self.segment_of(from)..self.segments.len() {
+            if from >= self.end {
+                break;
+            }
+            let Some(position) = self.position_of(index, from)? else {
+                continue;
+            };
+            let segment = &self.segments[index];
+            // Nobody can say when a batch was appended; not later than its file was written.
+            let seen_ms = segment.modified_ms(&self.dir)?;
+            let (path, file) = (segment.log_path(&self.dir), segment.log_file(&self.dir)?);
+            let mut walk = HeaderWalk::new(&file, position, segment.size);
+            while let Some(found) = walk.next().map_err(|error| error.into_log_error(&path))? {
+                let header = &found.header;
+                if header.base_offset >= epochs_from
+                    && self
+                        .epochs
+                        .latest()
+                        .is_none_or(|(latest, _)| latest < header.leader_epoch)
+                {
+                    self.dirt.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
+                }
+                if header.base_offset >= producers_from {
+                    self.producers.record(header, seen_ms);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the snapshots where segments begin, and the newest.
+    fn remove_stray_snapshots(&self, snapshots: &BTreeSet<Offset>) -> Result<(), LogError> {
+        let newest = snapshots.range(..=self.end).next_back().copied();
+        for offset in snapshots {
+            let begins_segment = self
+                .segments
+                .binary_search_by_key(offset, |segment| segment.base)
+                .is_ok();
+            if !begins_segment && Some(*offset) != newest {
+                producer_snapshot::remove(&self.dir, *offset).at(&self.dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the epoch checkpoint at once, because what stands in the file is wrong.
+    pub(crate) fn rewrite_epochs(&mut self) -> Result<(), LogError> {
+        self.dirt.epochs |= self.dir.join(checkpoint::EPOCHS_FILE_NAME).exists();
+        self.write_epochs()
+    }
+}

@@ -1,0 +1,221 @@
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use domain::{ClusterId, NodeEpoch, NodeId};
+use futures_util::Stream;
+use metadata::{Applied, Command, NodeState, Refusal, RefusalKind};
+use quorum::Quorum;
+use rpc::pb::{self, node_service_server::NodeService};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    hub::Hub,
+    office::Office,
+    status::{carried_out, refused},
+};
+
+/// What storage nodes and gateways need.
+pub(crate) struct NodeEndpoint {
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) office: Arc<Office>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) stop: CancellationToken,
+}
+
+type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// How long a watcher that is ahead of this member waits for it to catch up.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+
+#[tonic::async_trait]
+impl NodeService for NodeEndpoint {
+    type HeartbeatStream = Outgoing<pb::HeartbeatResponse>;
+    type WatchMetadataStream = Outgoing<pb::MetadataEvent>;
+
+    async fn register(
+        &self,
+        request: Request<pb::RegisterRequest>,
+    ) -> Result<Response<pb::RegisterResponse>, Status> {
+        let registration = rpc::registration_from_pb(request.into_inner())?;
+        let node = registration.node;
+        let (applied, _) = carried_out(&self.quorum, Command::RegisterNode(registration)).await?;
+        let Applied::Registered { epoch, cluster_id } = applied else {
+            return Err(Status::internal("registering came to something else"));
+        };
+        tracing::info!(%node, %epoch, "a storage node registered");
+        let cluster_id = cluster_id.0.as_bytes().to_vec().into();
+        Ok(Response::new(pb::RegisterResponse {
+            epoch: epoch.0,
+            cluster_id,
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<Streaming<pb::HeartbeatRequest>>,
+    ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        if !self.quorum.leadership().borrow().is_me {
+            return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
+        }
+        let (answers, stream) = mpsc::channel(16);
+        let session = Session {
+            quorum: self.quorum.clone(),
+            office: self.office.clone(),
+            stop: self.stop.clone(),
+        };
+        tokio::spawn(session.run(request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn watch_metadata(
+        &self,
+        request: Request<pb::WatchMetadataRequest>,
+    ) -> Result<Response<Self::WatchMetadataStream>, Status> {
+        let request = request.into_inner();
+        let cluster_id = self.quorum.image().cluster_id;
+        let same_cluster = request.cluster_id.is_none_or(|known| {
+            cluster_id.is_none_or(|ClusterId(id)| id.as_bytes().as_slice() == known.as_ref())
+        });
+        let from = if same_cluster { request.from } else { 0 };
+        // Never back in time: a member that lags behind the watcher must catch up first.
+        let caught_up = tokio::time::timeout(CATCH_UP_MAX, async {
+            while self.hub.version() < from {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        caught_up
+            .await
+            .map_err(|_| Status::unavailable("this controller lags behind the watcher"))?;
+        let (missed, later) = self.hub.watch(from);
+        let (events, stream) = mpsc::channel(64);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            let sent = send_events(missed, later, &events);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sent => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn allocate_producer_ids(
+        &self,
+        request: Request<pb::AllocateProducerIdsRequest>,
+    ) -> Result<Response<pb::AllocateProducerIdsResponse>, Status> {
+        let count = request.into_inner().count;
+        let (applied, _) = carried_out(&self.quorum, Command::AllocateProducerIds { count }).await?;
+        let Applied::ProducerIds { first, count } = applied else {
+            return Err(Status::internal("allocating producer ids came to something else"));
+        };
+        Ok(Response::new(pb::AllocateProducerIdsResponse {
+            first: first.0,
+            count,
+        }))
+    }
+}
+
+async fn send_events(
+    missed: Vec<Arc<crate::hub::Event>>,
+    mut later: broadcast::Receiver<Arc<crate::hub::Event>>,
+    events: &mpsc::Sender<Result<pb::MetadataEvent, Status>>,
+) {
+    for event in missed {
+        if events.send(Ok(event.message.clone())).await.is_err() {
+            return;
+        }
+    }
+    loop {
+        let event = tokio::select! {
+            () = events.closed() => return,
+            event = later.recv() => event,
+        };
+        let message = match event {
+            Ok(event) => Ok(event.message.clone()),
+            Err(broadcast::error::RecvError::Closed) => return,
+            // Cut off; it resumes from the version that it has.
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                Err(Status::resource_exhausted("the watcher is too slow"))
+            }
+        };
+        let last = message.is_err();
+        if events.send(message).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// One node's heartbeat stream.
+struct Session {
+    quorum: Arc<Quorum>,
+    office: Arc<Office>,
+    stop: CancellationToken,
+}
+
+impl Session {
+    async fn run(
+        self,
+        mut beats: Streaming<pb::HeartbeatRequest>,
+        answers: mpsc::Sender<Result<pb::HeartbeatResponse, Status>>,
+    ) {
+        let mut last = None;
+        loop {
+            let beat = tokio::select! {
+                () = self.stop.cancelled() => return,
+                beat = beats.message() => beat,
+            };
+            let Ok(Some(beat)) = beat else { break };
+            let (node, epoch) = (NodeId(beat.node), NodeEpoch(beat.epoch));
+            if beat.goodbye {
+                tracing::info!(%node, "a storage node said goodbye");
+                self.office.fence(node, epoch).await;
+                let _ = answers.send(Ok(pb::HeartbeatResponse { fenced: true })).await;
+                return;
+            }
+            last = Some((node, epoch));
+            let answer = self.take(node, epoch, beat.ready).await;
+            let failed = answer.is_err();
+            if answers.send(answer).await.is_err() || failed {
+                break;
+            }
+        }
+        if let Some((node, epoch)) = last {
+            self.office.stream_ended(node, epoch);
+        }
+    }
+
+    async fn take(
+        &self,
+        node: NodeId,
+        epoch: NodeEpoch,
+        ready: bool,
+    ) -> Result<pb::HeartbeatResponse, Status> {
+        let image = self.quorum.image();
+        let known = image.nodes.get(&node).ok_or_else(|| {
+            refused(Refusal::new(
+                RefusalKind::UnknownNode,
+                format!("node {node} never registered"),
+            ))
+        })?;
+        if known.epoch != epoch {
+            let message = format!(
+                "node epoch {epoch} of node {node} is stale, it is at {}",
+                known.epoch
+            );
+            return Err(refused(Refusal::new(RefusalKind::StaleNodeEpoch, message)));
+        }
+        if !self.office.heard(node, epoch) {
+            return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
+        }
+        if known.state == NodeState::Fenced && ready {
+            carried_out(&self.quorum, Command::UnfenceNode { node, epoch }).await?;
+            tracing::info!(%node, %epoch, "a storage node is active");
+            return Ok(pb::HeartbeatResponse { fenced: false });
+        }
+        Ok(pb::HeartbeatResponse {
+            fenced: known.state == NodeState::Fenced,
+        })
+    }
+}

@@ -1,0 +1,186 @@
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::{Buf, BytesMut};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use wire::{FRAME_BYTES_MIN, FrameError, RequestFrame};
+
+use crate::{Handler, Reply, Response, ServerConfig, outgoing::Outgoing};
+
+/// One client's connection to a server.
+pub(crate) struct Connection<H> {
+    stream: TcpStream,
+    peer: SocketAddr,
+    config: Arc<ServerConfig>,
+    handler: Arc<H>,
+    incoming: BytesMut,
+    /// The size of the last frame: the next read makes room for one like it.
+    frame_bytes_last: usize,
+    waiting: FuturesOrdered<BoxFuture<'static, Result<Response, FrameError>>>,
+    outgoing: Outgoing,
+}
+
+/// Room for a read when nothing is known yet.
+const READ_BYTES: usize = 64 << 10;
+/// Room is made for a large frame at once up to this; beyond, it grows as the bytes come.
+const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
+
+/// Why a connection ended, other than by the client's wish.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("a request claims {claimed} bytes, allowed are {FRAME_BYTES_MIN} to {max}")]
+    Length { claimed: i32, max: usize },
+}
+
+impl<H: Handler> Connection<H> {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        config: Arc<ServerConfig>,
+        handler: Arc<H>,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            config,
+            handler,
+            incoming: BytesMut::new(),
+            frame_bytes_last: 0,
+            waiting: FuturesOrdered::new(),
+            outgoing: Outgoing::default(),
+        }
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        if let Err(error) = self.stream.set_nodelay(true) {
+            tracing::debug!(peer = %self.peer, %error, "TCP_NODELAY was not set");
+        }
+        match self.serve(stop).await {
+            Ok(()) => {}
+            Err(Ended::Io(error)) => tracing::debug!(peer = %self.peer, %error, "connection ended"),
+            Err(error) => {
+                metrics::counter!("anabranch_kafka_bad_requests_total").increment(1);
+                tracing::warn!(peer = %self.peer, %error, "closing the connection");
+            }
+        }
+    }
+
+    async fn serve(&mut self, stop: CancellationToken) -> Result<(), Ended> {
+        loop {
+            self.outgoing.flush(&self.stream).await?;
+            let may_read = self.waiting.len() < self.config.in_flight_max;
+            tokio::select! {
+                biased;
+                Some(response) = self.waiting.next(), if !self.waiting.is_empty() => {
+                    self.outgoing.push(response?);
+                    self.take_finished()?;
+                }
+                readable = self.stream.readable(), if may_read => {
+                    readable?;
+                    if !self.read()? {
+                        return self.finish().await;
+                    }
+                    self.take_frames()?;
+                }
+                // What was asked is answered; nothing new is taken.
+                () = stop.cancelled() => return self.finish().await,
+                () = tokio::time::sleep(self.config.idle_max), if self.waiting.is_empty() => {
+                    tracing::debug!(peer = %self.peer, "closing an idle connection");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Answers what still waits, briefly.
+    async fn finish(&mut self) -> Result<(), Ended> {
+        let answered = async {
+            while let Some(response) = self.waiting.next().await {
+                self.outgoing.push(response?);
+            }
+            self.outgoing.flush(&self.stream).await.map_err(Ended::from)
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), answered)
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    /// Reads what is there. False when the client has ended the connection.
+    fn read(&mut self) -> io::Result<bool> {
+        loop {
+            let missing = self.frame_bytes_missing();
+            self.incoming
+                .reserve(missing.clamp(READ_BYTES, READ_AHEAD_BYTES_MAX));
+            match self.stream.try_read_buf(&mut self.incoming) {
+                Ok(0) => return Ok(false),
+                // A whole large frame is worth another read before anything is done with it.
+                Ok(_) if self.frame_bytes_missing() > 0 && self.incoming.len() >= READ_BYTES => {}
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How many bytes of the frame that has begun are not here yet; a guess while not even its length is.
+    fn frame_bytes_missing(&self) -> usize {
+        match self.claimed_length() {
+            None => self.frame_bytes_last,
+            Some(claimed) => {
+                let claimed = usize::try_from(claimed)
+                    .unwrap_or(0)
+                    .min(self.config.request_bytes_max);
+                (claimed + 4).saturating_sub(self.incoming.len())
+            }
+        }
+    }
+
+    fn claimed_length(&self) -> Option<i32> {
+        self.incoming.first_chunk::<4>().map(|b| i32::from_be_bytes(*b))
+    }
+
+    fn take_frames(&mut self) -> Result<(), Ended> {
+        while let Some(claimed) = self.claimed_length() {
+            let max = self.config.request_bytes_max;
+            let length = usize::try_from(claimed)
+                .ok()
+                .filter(|l| (FRAME_BYTES_MIN..=max).contains(l))
+                .ok_or(Ended::Length { claimed, max })?;
+            if self.incoming.len() < length + 4 {
+                break;
+            }
+            self.incoming.advance(4);
+            self.frame_bytes_last = length + 4;
+            let frame = self.incoming.split_to(length).freeze();
+            let reply = match RequestFrame::parse(frame) {
+                Ok(request) => self.handler.handle(request, self.peer),
+                Err(error) => self.handler.handle_unreadable(error),
+            };
+            match reply? {
+                Reply::None => {}
+                Reply::Now(response) if self.waiting.is_empty() => self.outgoing.push(response),
+                Reply::Now(response) => self.waiting.push_back(async move { Ok(response) }.boxed()),
+                Reply::Later(response) => self.waiting.push_back(response),
+            }
+        }
+        if self.incoming.is_empty() {
+            // An idle connection holds no buffer.
+            self.incoming = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Takes answers that are ready without waiting for more, so that they share a write.
+    fn take_finished(&mut self) -> Result<(), Ended> {
+        while let Some(Some(response)) = self.waiting.next().now_or_never() {
+            self.outgoing.push(response?);
+        }
+        Ok(())
+    }
+}

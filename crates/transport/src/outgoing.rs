@@ -1,0 +1,145 @@
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, IoSlice},
+    sync::Arc,
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{io::Interest, net::TcpStream};
+use wire::Encoded;
+
+/// Bytes of a file that leave without being read into this process.
+#[derive(Clone, Debug)]
+pub struct FileSlice {
+    pub file: Arc<File>,
+    pub position: u64,
+    pub bytes: usize,
+}
+
+/// A response frame: encoded bytes, and file slices where its cuts are.
+#[derive(Debug, Default)]
+pub struct Response {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Bytes(Bytes),
+    File(FileSlice),
+}
+
+/// What waits to be written to one connection.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    pieces: VecDeque<Piece>,
+}
+
+/// More slices than this are not written by one call.
+const SLICES_MAX: usize = 64;
+
+impl Response {
+    /// Joins an encoded message with the slices for its cuts, in their order; the lengths must agree.
+    pub fn new(encoded: Encoded, files: Vec<FileSlice>) -> Self {
+        debug_assert_eq!(
+            encoded.cuts.iter().map(|c| c.bytes).collect::<Vec<_>>(),
+            files.iter().map(|f| f.bytes).collect::<Vec<_>>()
+        );
+        let mut pieces = Vec::with_capacity(files.len() * 2 + 1);
+        let mut rest = encoded.bytes;
+        let mut at = 0;
+        for (cut, file) in encoded.cuts.iter().zip(files) {
+            pieces.push(Piece::Bytes(rest.split_to(cut.at - at)));
+            pieces.push(Piece::File(file));
+            at = cut.at;
+        }
+        pieces.push(Piece::Bytes(rest));
+        Self { pieces }
+    }
+}
+
+impl From<Encoded> for Response {
+    fn from(encoded: Encoded) -> Self {
+        Self::new(encoded, Vec::new())
+    }
+}
+
+impl Outgoing {
+    pub(crate) fn push(&mut self, response: Response) {
+        self.pieces.extend(response.pieces);
+    }
+
+    /// Writes everything, waiting for the socket where it must.
+    pub(crate) async fn flush(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while let Some(first) = self.pieces.front_mut() {
+            let written = match first {
+                Piece::File(slice) if slice.bytes == 0 => Ok(0),
+                Piece::File(slice) => send_file(stream, slice),
+                Piece::Bytes(_) => self.write_bytes(stream),
+            };
+            match written {
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_bytes(&self, stream: &TcpStream) -> io::Result<usize> {
+        let bytes = self.pieces.iter().map_while(|piece| match piece {
+            Piece::Bytes(bytes) => Some(IoSlice::new(bytes)),
+            Piece::File(_) => None,
+        });
+        let slices: Vec<IoSlice<'_>> = bytes.take(SLICES_MAX).collect();
+        if slices.iter().all(|s| s.is_empty()) {
+            return Ok(0);
+        }
+        match stream.try_write_vectored(&slices)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => Ok(written),
+        }
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(first) = self.pieces.front_mut() {
+            let left = match first {
+                Piece::Bytes(bytes) => bytes.len(),
+                Piece::File(slice) => slice.bytes,
+            };
+            if written < left {
+                match first {
+                    Piece::Bytes(bytes) => bytes.advance(written),
+                    Piece::File(slice) => {
+                        slice.position += written as u64;
+                        slice.bytes -= written;
+                    }
+                }
+                return;
+            }
+            written -= left;
+            self.pieces.pop_front();
+        }
+    }
+}
+
+fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<usize> {
+    let sent = stream.try_io(Interest::WRITABLE, || {
+        let mut position = slice.position;
+        Ok(rustix::fs::sendfile(
+            stream,
+            &*slice.file,
+            Some(&mut position),
+            slice.bytes,
+        )?)
+    })?;
+    match sent {
+        // The file is shorter than the answer says: the frame cannot be completed.
+        0 => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "a segment ended before its slice did",
+        )),
+        sent => Ok(sent),
+    }
+}

@@ -1,0 +1,40 @@
+use kafka_protocol::messages::ApiKey;
+
+/// The versions of one API that are spoken, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiVersions {
+    pub api: ApiKey,
+    pub min: i16,
+    pub max: i16,
+}
+
+const fn versions(api: ApiKey, min: i16, max: i16) -> ApiVersions {
+    ApiVersions { api, min, max }
+}
+
+/// What a storage node speaks. `ApiKey::valid_versions` claims more than requests and responses both support.
+pub const SPOKEN: &[ApiVersions] = &[
+    versions(ApiKey::Produce, 3, 13),
+    versions(ApiKey::Fetch, 4, 17),
+    versions(ApiKey::ListOffsets, 1, 10),
+    versions(ApiKey::Metadata, 0, 13),
+    versions(ApiKey::ApiVersions, 0, 4),
+    versions(ApiKey::CreateTopics, 2, 7),
+    versions(ApiKey::DeleteTopics, 1, 6),
+    versions(ApiKey::InitProducerId, 0, 5),
+    versions(ApiKey::DescribeConfigs, 1, 4),
+    versions(ApiKey::CreatePartitions, 0, 3),
+    versions(ApiKey::IncrementalAlterConfigs, 0, 1),
+    versions(ApiKey::DescribeCluster, 0, 2),
+];
+
+/// The versions of the API with this key, if it is spoken at all.
+pub fn spoken(api_key: i16) -> Option<ApiVersions> {
+    SPOKEN.iter().copied().find(|v| v.api as i16 == api_key)
+}
+
+impl ApiVersions {
+    pub fn contains(&self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+}
