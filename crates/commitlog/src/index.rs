@@ -146,14 +146,19 @@ impl TailIndex {
 }
 
 /// Whether the files of a sealed segment of `size` bytes can be its indexes, by their sizes and ends alone.
-pub(crate) fn look_sane(offsets: &File, times: &File, size: u32) -> io::Result<bool> {
+pub(crate) fn look_sane(offsets: &File, times: &File, size: u32, interval_bytes: u32) -> io::Result<bool> {
     let (Some(_), Some(_)) = (entries::<OffsetEntry>(offsets)?, entries::<TimeEntry>(times)?) else {
         return Ok(false);
     };
-    // Kafka's preallocated indexes end in zeros after a crash.
-    let offsets_fit =
-        last::<OffsetEntry>(offsets)?.is_none_or(|entry| entry.position > 0 && entry.position < size);
-    let times_fit = last::<TimeEntry>(times)?.is_none_or(|entry| entry.timestamp > 0 || entry.offset > 0);
+    // A power cut may leave nothing of a file, and Kafka's preallocated indexes end in zeros after a crash.
+    let offsets_fit = match last::<OffsetEntry>(offsets)? {
+        Some(entry) => entry.position > 0 && entry.position < size,
+        None => size <= interval_bytes,
+    };
+    let times_fit = match last::<TimeEntry>(times)? {
+        Some(entry) => entry.timestamp > 0 || entry.offset > 0,
+        None => size == 0,
+    };
     Ok(offsets_fit && times_fit)
 }
 

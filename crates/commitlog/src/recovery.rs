@@ -36,6 +36,9 @@ pub enum Torn {
     Damaged { reason: String },
 }
 
+/// The content of a segment's `.index` and `.timeindex`.
+pub(crate) type StoredIndexes = (Vec<u8>, Vec<u8>);
+
 /// What a scan of a segment found out.
 pub(crate) struct Scanned {
     pub(crate) tail: TailIndex,
@@ -121,9 +124,11 @@ impl Log {
         if mode == OpenMode::Clean {
             return Ok(());
         }
-        let segment = &self.segments[index];
+        let (segment, interval) = (&self.segments[index], self.config.index_interval_bytes);
         let sane = match (segment.index_file(&self.dir), segment.time_index_file(&self.dir)) {
-            (Ok(offsets), Ok(times)) => index::look_sane(&offsets, &times, segment.size).unwrap_or(false),
+            (Ok(offsets), Ok(times)) => {
+                index::look_sane(&offsets, &times, segment.size, interval).unwrap_or(false)
+            }
             _ => false,
         };
         if !sane {
@@ -134,7 +139,7 @@ impl Log {
     }
 
     /// The content of a segment's index files, if both are there.
-    pub(crate) fn stored_indexes(&self, index: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, LogError> {
+    pub(crate) fn stored_indexes(&self, index: usize) -> Result<Option<StoredIndexes>, LogError> {
         let base = self.segments[index].base;
         let stored = |suffix| crashsafe::read_if_there(&file_path(&self.dir, base, suffix)).at(&self.dir);
         Ok(stored(INDEX)?.zip(stored(TIME_INDEX)?))
@@ -144,25 +149,24 @@ impl Log {
     pub(crate) fn scan_segment(
         &self,
         index: usize,
-        stored: Option<(Vec<u8>, Vec<u8>)>,
+        stored: Option<StoredIndexes>,
         checked_from: Offset,
     ) -> Result<Scanned, LogError> {
         let segment = &self.segments[index];
         let below = relative(checked_from, segment.base);
         let indexed =
             stored.and_then(|(offsets, times)| TailIndex::decode(&offsets, &times, segment.size, below));
+        let mut rebuilt = indexed.is_none() && segment.size > 0;
         if let Some(tail) = indexed.filter(|tail| !tail.offsets.is_empty()) {
             let scanned = self.scan_from(segment, tail, checked_from)?;
-            // An index that leads to no batch misleads; without it the log decides.
             if scanned.stop.is_none() || scanned.next_offset >= checked_from {
                 return Ok(scanned);
             }
+            // An index that leads to no batch misleads; without it the log decides.
+            rebuilt = true;
         }
         let scanned = self.scan_from(segment, TailIndex::default(), checked_from)?;
-        Ok(Scanned {
-            rebuilt: segment.size > 0,
-            ..scanned
-        })
+        Ok(Scanned { rebuilt, ..scanned })
     }
 
     fn scan_from(

@@ -6,6 +6,7 @@ use crate::{
     Log, LogError, crashsafe,
     error::At,
     producer_snapshot,
+    recovery::StoredIndexes,
     segment::{SNAPSHOT, Segment, parse_file_name},
 };
 
@@ -75,7 +76,7 @@ impl Log {
     }
 
     /// Derives the indexes of the active segment from its log, as far as the stored ones do not tell them.
-    pub(crate) fn derive_tail(&mut self, stored: Option<(Vec<u8>, Vec<u8>)>) -> Result<(), LogError> {
+    pub(crate) fn derive_tail(&mut self, stored: Option<StoredIndexes>) -> Result<(), LogError> {
         let index = self.segments.len() - 1;
         let scanned = self.scan_segment(index, stored, Offset(i64::MAX))?;
         if let Some(stop) = scanned.stop {

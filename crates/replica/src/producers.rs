@@ -144,7 +144,10 @@ impl Producers {
         let state = self.by_id.entry(header.producer_id).or_insert(fresh);
         let has_sequence = !header.is_control() && header.base_sequence >= 0;
         // A producer that was forgotten and came back may go on anywhere: what is kept has no gaps.
-        let goes_on = !has_sequence || state.next_sequence().is_none_or(|next| next == header.base_sequence);
+        let goes_on = !has_sequence
+            || state
+                .next_sequence()
+                .is_none_or(|next| next == header.base_sequence);
         if state.epoch != header.producer_epoch || !goes_on {
             *state = fresh;
         }
@@ -227,7 +230,9 @@ impl ProducerState {
     }
 
     fn next_sequence(&self) -> Option<i32> {
-        self.batches().last().map(|last| sequence_after(last.last_sequence, 1))
+        self.batches()
+            .last()
+            .map(|last| sequence_after(last.last_sequence, 1))
     }
 
     fn is_expired(&self, now_ms: i64, expiration_ms: i64) -> bool {

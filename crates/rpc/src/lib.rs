@@ -17,6 +17,7 @@ pub use convert::{
     encode_delta, registration_from_pb, registration_to_pb, topic_spec_from_pb, topic_spec_to_pb,
 };
 pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
+pub use tonic::Status;
 pub use watch::{MetadataWatch, WatchedImage};
 
 /// The version of every encoded payload in these messages.

@@ -164,6 +164,7 @@ impl<H: Handler> Connection<H> {
             };
             match reply? {
                 Reply::None => {}
+                Reply::Close => return Err(Ended::Io(io::Error::other("an unacknowledged request failed"))),
                 Reply::Now(response) if self.waiting.is_empty() => self.outgoing.push(response),
                 Reply::Now(response) => self.waiting.push_back(async move { Ok(response) }.boxed()),
                 Reply::Later(response) => self.waiting.push_back(response),

@@ -11,6 +11,8 @@ use crate::{Response, connection::Connection};
 pub enum Reply {
     /// It wants no answer (acks=0).
     None,
+    /// It wants no answer but was not carried out; the connection's end is the only way to say so (acks=0).
+    Close,
     Now(Response),
     /// The answer comes later; those to later requests wait behind it.
     Later(BoxFuture<'static, Result<Response, FrameError>>),

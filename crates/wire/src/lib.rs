@@ -13,5 +13,5 @@ pub use splice::{Cut, PLACEHOLDER_BYTES_MAX, placeholder};
 pub use kafka_protocol::{
     ResponseError,
     messages::{self, ApiKey, BrokerId, TopicName as WireTopicName},
-    protocol::{Message, Request, StrBytes},
+    protocol::{Encodable, HeaderVersion, Message, Request, StrBytes},
 };

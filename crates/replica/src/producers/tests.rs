@@ -173,7 +173,11 @@ fn a_producer_that_comes_back_after_a_gap_starts_afresh() {
     let mut producers = after(&batches);
     producers.record(&batch(0, 50, 1, 7), NOW + PRODUCER_EXPIRATION_MS);
     assert_eq!(check(&producers, 0, 51, 1), Ok(SequenceCheck::Append));
-    assert_eq!(check(&producers, 0, 20, 1), out_of_order(51, 20), "never appended: no duplicate");
+    assert_eq!(
+        check(&producers, 0, 20, 1),
+        out_of_order(51, 20),
+        "never appended: no duplicate"
+    );
 }
 
 #[test]

@@ -1,0 +1,224 @@
+//! What bounds a gateway: requests at once, bytes held at once, the size of a body and the time that it takes.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request, State},
+    http::{StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{ApiError, App};
+
+/// A budget of bytes that all requests share.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    free: Arc<Semaphore>,
+    total: usize,
+}
+
+/// Bytes that are taken from the budget until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held(OwnedSemaphorePermit);
+
+impl Memory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let total = bytes.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(total)),
+            total,
+        }
+    }
+
+    /// Takes bytes if they are there now.
+    pub(crate) fn try_take(&self, bytes: usize) -> Result<Held, ApiError> {
+        let permit = self.free.clone().try_acquire_many_owned(self.count(bytes)?);
+        permit.map(Held).map_err(|_| self.short_of(bytes))
+    }
+
+    /// Takes bytes as soon as they are there, in the order of asking.
+    pub(crate) async fn take(&self, bytes: usize, within: Duration) -> Result<Held, ApiError> {
+        let permit = self.free.clone().acquire_many_owned(self.count(bytes)?);
+        match tokio::time::timeout(within, permit).await {
+            Ok(Ok(permit)) => Ok(Held(permit)),
+            _ => Err(self.short_of(bytes)),
+        }
+    }
+
+    /// What can never be had is too large, not too early.
+    fn count(&self, bytes: usize) -> Result<u32, ApiError> {
+        match u32::try_from(bytes) {
+            Ok(count) if bytes <= self.total => Ok(count),
+            _ => Err(ApiError::too_large(format!(
+                "{bytes} bytes are more than the {} that this gateway holds at once",
+                self.total
+            ))),
+        }
+    }
+
+    fn short_of(&self, bytes: usize) -> ApiError {
+        ApiError::overloaded(format!(
+            "the gateway holds too much at once: {bytes} bytes more are over its limit of {}",
+            self.total
+        ))
+    }
+}
+
+impl Held {
+    /// Takes `bytes` of these out, or all.
+    pub(crate) fn split(&mut self, bytes: usize) -> Option<Held> {
+        let bytes = bytes.min(self.0.num_permits());
+        self.0.split(bytes).map(Held)
+    }
+
+    pub(crate) fn merge(&mut self, more: Held) {
+        self.0.merge(more.0);
+    }
+}
+
+/// Counts a request as being served while it lives. A handler whose answer outlives it keeps a clone.
+#[derive(Clone, Debug)]
+pub(crate) struct InFlight(#[expect(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
+
+/// Refuses a request past the limit, before anything of its body is read.
+pub(crate) async fn in_flight(
+    State(served): State<Arc<Semaphore>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match served.try_acquire_owned() {
+        Ok(permit) => {
+            let permit = InFlight(Arc::new(permit));
+            request.extensions_mut().insert(permit.clone());
+            let response = next.run(request).await;
+            drop(permit);
+            response
+        }
+        Err(_) => ApiError::overloaded("the gateway serves as many requests as it may").into_response(),
+    }
+}
+
+/// A request's body as a whole, with the memory that it takes.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    /// Held for its drop, and counted on by nobody.
+    pub(crate) _held: Option<Held>,
+}
+
+/// Nothing of a body for so long means that the client is gone or wants to be a burden.
+const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+impl FromRequest<Arc<App>> for Whole {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let announced = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        read_whole(
+            request.into_body(),
+            announced,
+            app.limits.body_bytes_max,
+            &app.memory,
+        )
+        .await
+    }
+}
+
+async fn read_whole(
+    body: Body,
+    announced: Option<usize>,
+    bytes_max: usize,
+    memory: &Memory,
+) -> Result<Whole, ApiError> {
+    let too_large = || ApiError::too_large(format!("the body is larger than {bytes_max} bytes"));
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    // What is announced is only a claim: memory is taken as the bytes come.
+    let mut bytes = BytesMut::new();
+    let mut held: Option<Held> = None;
+    let mut chunks = body.into_data_stream();
+    loop {
+        let chunk = match tokio::time::timeout(BODY_SILENCE_MAX, chunks.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(error))) => return Err(ApiError::bad_request(format!("the body broke off: {error}"))),
+            Err(_) => {
+                let message = format!("nothing of the body came for {} s", BODY_SILENCE_MAX.as_secs());
+                return Err(ApiError::plain(StatusCode::REQUEST_TIMEOUT, message));
+            }
+        };
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(too_large());
+        }
+        let more = memory.try_take(chunk.len())?;
+        match &mut held {
+            Some(held) => held.merge(more),
+            None => held = Some(more),
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Whole {
+        bytes: bytes.freeze(),
+        _held: held,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_given_back() {
+        let memory = Memory::new(100);
+        let mut held = memory.try_take(70).unwrap();
+        assert_eq!(memory.try_take(40).unwrap_err().status.as_u16(), 503);
+        let part = held.split(50).unwrap();
+        drop(held);
+        let other = memory.try_take(50).unwrap();
+        assert!(memory.try_take(1).is_err());
+        drop((part, other));
+        assert!(memory.try_take(100).is_ok());
+    }
+
+    #[test]
+    fn what_can_never_be_held_is_too_large() {
+        assert_eq!(Memory::new(100).try_take(101).unwrap_err().status.as_u16(), 413);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_memory_ends_in_an_error() {
+        let memory = Memory::new(10);
+        let _held = memory.try_take(10).unwrap();
+        let error = memory.take(1, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(error.status.as_u16(), 503);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        let read = |bytes: usize, announced| async move {
+            let body = Body::from(vec![b'x'; bytes]);
+            read_whole(body, announced, 10, &Memory::new(100))
+                .await
+                .map(|w| w.bytes.len())
+        };
+        assert_eq!(read(10, Some(10)).await, Ok(10));
+        assert_eq!(read(11, None).await.unwrap_err().code, 413);
+        assert_eq!(read(1, Some(1 << 40)).await.unwrap_err().code, 413);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_given_up() {
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let error = read_whole(body, None, 10, &Memory::new(100)).await.unwrap_err();
+        assert_eq!(error.code, 408);
+    }
+}

@@ -1,0 +1,84 @@
+use std::sync::Arc;
+
+use domain::PartitionIndex;
+use wire::{
+    ResponseError, WireTopicName,
+    messages::{
+        ListOffsetsRequest, ListOffsetsResponse,
+        list_offsets_request::ListOffsetsPartition,
+        list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+    },
+};
+
+use crate::{broker::Broker, errors::PartitionError, partition::LocalPartition};
+
+// Timestamps that are no times (KIP-79, 734, 405, 1005).
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const NONE: i64 = -1;
+
+pub(crate) fn answer(broker: &Arc<Broker>, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|p| partition(broker, &topic.name, p));
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+fn partition(
+    broker: &Broker,
+    topic: &WireTopicName,
+    asked: &ListOffsetsPartition,
+) -> ListOffsetsPartitionResponse {
+    let number = PartitionIndex(asked.partition_index);
+    let empty = ListOffsetsPartitionResponse::default()
+        .with_partition_index(asked.partition_index)
+        .with_timestamp(NONE)
+        .with_offset(NONE);
+    let Some(local) = broker.store.get(topic, number) else {
+        let error = match broker.image.load().partition(topic, number) {
+            Some(_) => ResponseError::NotLeaderOrFollower,
+            None => ResponseError::UnknownTopicOrPartition,
+        };
+        return empty.with_error_code(error.code());
+    };
+    match find(&local, asked) {
+        Ok(Some((timestamp, offset, epoch))) => empty
+            .with_timestamp(timestamp)
+            .with_offset(offset)
+            .with_leader_epoch(epoch),
+        Ok(None) => empty,
+        Err(error) => empty.with_error_code(error.code().code()),
+    }
+}
+
+type Found = Option<(i64, i64, i32)>;
+
+fn find(local: &LocalPartition, asked: &ListOffsetsPartition) -> Result<Found, PartitionError> {
+    let current = asked.current_leader_epoch;
+    match asked.timestamp {
+        LATEST => local.as_leader(current, |log, epoch| {
+            Ok(Some((NONE, log.end_offset().0, epoch.0)))
+        }),
+        EARLIEST | EARLIEST_LOCAL => local.as_leader(current, |log, epoch| {
+            let start = log.start_offset();
+            let epoch = log.epochs().epoch_at(start).unwrap_or(epoch);
+            Ok(Some((NONE, start.0, epoch.0)))
+        }),
+        MAX_TIMESTAMP => {
+            let newest = local.as_leader(current, |log, _| log.max_timestamp_offset())?;
+            Ok(newest.map(|f| (f.timestamp, f.offset.0, f.leader_epoch.0)))
+        }
+        // Nothing is tiered.
+        LATEST_TIERED => local.as_leader(current, |_, _| Ok(None)),
+        timestamp => {
+            let found = local.offset_for_timestamp(current, timestamp)?;
+            Ok(found.map(|f| (f.timestamp, f.offset.0, f.leader_epoch.0)))
+        }
+    }
+}

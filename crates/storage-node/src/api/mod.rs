@@ -1,0 +1,41 @@
+//! One file an API: a request in, a response out.
+
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod fetch;
+pub(crate) mod incremental_alter_configs;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod produce;
+
+use std::time::Duration;
+
+use ::metadata::{Image, Topic};
+use domain::{TopicId, TopicName};
+use wire::{StrBytes, WireTopicName};
+
+pub(crate) fn text(text: impl ToString) -> StrBytes {
+    StrBytes::from_string(text.to_string())
+}
+
+pub(crate) fn wire_name(name: &TopicName) -> WireTopicName {
+    WireTopicName(text(name))
+}
+
+/// The topic that a request means: by id where it gives one, else by name.
+pub(crate) fn topic_of<'a>(image: &'a Image, name: &str, id: uuid::Uuid) -> Option<&'a Topic> {
+    match id.is_nil() {
+        true => image.topics.get(name).map(AsRef::as_ref),
+        false => image.topic_by_id(TopicId(id)).map(AsRef::as_ref),
+    }
+}
+
+/// How long an administrative request may take: what the client allows, within reason.
+pub(crate) fn patience(timeout_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0).clamp(100, 60_000))
+}

@@ -1,0 +1,133 @@
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use commitlog::{CheckpointKind, DataDir, DataDirError, FileCache, Log, LogError, OpenMode, PartitionFolder};
+use domain::{Offset, TopicConfig, TopicPartition};
+use parking_lot::Mutex;
+
+use crate::{clock::now_ms, partition::LocalPartition};
+
+/// A data folder with its partitions, opened and recovered.
+pub(crate) struct OpenedFolder {
+    pub(crate) dir: DataDir,
+    pub(crate) partitions: Vec<LocalPartition>,
+}
+
+/// Why a data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("partition {partition}: {source}")]
+    Partition {
+        partition: TopicPartition,
+        source: LogError,
+    },
+}
+
+/// How often a long recovery says where it is.
+const PROGRESS_EVERY_S: u64 = 2;
+
+/// Locks the folder and opens every partition in it, several at once; after a crash each is recovered.
+pub(crate) fn open(path: &Path, files: &Arc<FileCache>) -> Result<OpenedFolder, FolderError> {
+    let dir = DataDir::open(path)?;
+    let clean = dir.take_clean_shutdown()?.is_some();
+    let points = dir.read_checkpoint(CheckpointKind::RecoveryPoint)?;
+    let starts = dir.read_checkpoint(CheckpointKind::LogStart)?;
+    let folders = dir.list_partitions()?;
+    let started = Instant::now();
+    let opening = Opening {
+        clean,
+        points,
+        starts,
+        files: files.clone(),
+        next: AtomicUsize::new(0),
+        folders,
+        done: Mutex::default(),
+    };
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let finished = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers)
+            .map(|_| scope.spawn(|| opening.work(started)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|w| w.join().unwrap_or(Ok(())))
+            .collect::<Result<Vec<()>, _>>()
+    });
+    finished?;
+    let partitions = opening.done.into_inner();
+    tracing::info!(partitions = partitions.len(), clean, elapsed = ?started.elapsed(), "data folder opened");
+    Ok(OpenedFolder { dir, partitions })
+}
+
+struct Opening {
+    clean: bool,
+    points: BTreeMap<TopicPartition, Offset>,
+    starts: BTreeMap<TopicPartition, Offset>,
+    files: Arc<FileCache>,
+    folders: Vec<PartitionFolder>,
+    next: AtomicUsize,
+    done: Mutex<Vec<LocalPartition>>,
+}
+
+impl Opening {
+    fn work(&self, started: Instant) -> Result<(), FolderError> {
+        let config = Arc::new(TopicConfig::default());
+        let mut told_s = 0;
+        while let Some(folder) = self.folders.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let partition = self.open(folder, &config)?;
+            let done = {
+                let mut done = self.done.lock();
+                done.push(partition);
+                done.len()
+            };
+            let elapsed_s = started.elapsed().as_secs();
+            if elapsed_s >= told_s + PROGRESS_EVERY_S {
+                told_s = elapsed_s;
+                tracing::info!(done, of = self.folders.len(), "opening partitions");
+            }
+        }
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        folder: &PartitionFolder,
+        config: &Arc<TopicConfig>,
+    ) -> Result<LocalPartition, FolderError> {
+        let name = &folder.partition;
+        let point = self.points.get(name).copied().unwrap_or(Offset(0));
+        let mode = match self.clean {
+            true => OpenMode::Clean,
+            false => OpenMode::Recover {
+                recovery_point: point,
+            },
+        };
+        let start = self.starts.get(name).copied().unwrap_or(Offset(0));
+        let opened = Log::open(
+            folder.path.clone(),
+            config.clone(),
+            self.files.clone(),
+            mode,
+            start,
+            now_ms(),
+        );
+        let (log, recovery) = opened.map_err(|source| FolderError::Partition {
+            partition: name.clone(),
+            source,
+        })?;
+        if recovery.truncated_bytes > 0 {
+            let bytes = recovery.truncated_bytes;
+            tracing::warn!(partition = %name, bytes, "cut a torn tail after a crash");
+        }
+        Ok(LocalPartition::new(name.clone(), log))
+    }
+}

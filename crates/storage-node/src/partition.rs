@@ -1,0 +1,181 @@
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use commitlog::{Appended, Log, LogError, LogSlice, TimestampOffset};
+use domain::{LeaderEpoch, Offset, TopicConfig, TopicId, TopicPartition};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::errors::PartitionError;
+
+/// A partition's replica on this node.
+pub(crate) struct LocalPartition {
+    pub(crate) name: TopicPartition,
+    pub(crate) topic_id: TopicId,
+    state: Mutex<State>,
+    watchers: Mutex<Vec<Weak<Notify>>>,
+    /// Spares an append the lock when nobody waits.
+    watched: AtomicBool,
+}
+
+struct State {
+    /// `None` once the partition was closed or dropped.
+    log: Option<Log>,
+    leading: Option<LeaderEpoch>,
+}
+
+/// A partition as a fetch found it.
+pub(crate) struct Fetched {
+    pub(crate) slice: Option<LogSlice>,
+    pub(crate) start: Offset,
+    pub(crate) high_watermark: Offset,
+}
+
+impl LocalPartition {
+    pub(crate) fn new(name: TopicPartition, log: Log) -> Self {
+        Self {
+            name,
+            topic_id: log.topic_id(),
+            state: Mutex::new(State {
+                log: Some(log),
+                leading: None,
+            }),
+            watchers: Mutex::new(Vec::new()),
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes up what the metadata says: the settings, and whether this node leads and in which epoch.
+    pub(crate) fn follow(&self, leading: Option<LeaderEpoch>, config: &Arc<TopicConfig>) {
+        let mut state = self.state.lock();
+        let newly = leading.filter(|epoch| state.leading.is_none_or(|held| held < *epoch));
+        state.leading = leading;
+        if let Some(log) = &mut state.log {
+            if let Some(epoch) = newly {
+                log.assign_epoch(epoch);
+            }
+            if **log.config() != **config {
+                log.set_config(config.clone());
+            }
+        }
+        drop(state);
+        // Those who wait for records must learn that they wait in the wrong place.
+        self.wake();
+    }
+
+    /// Appends a producer's batch. With one replica the high watermark is the log's end, so what is appended is
+    /// committed.
+    pub(crate) fn append(&self, batches: &Bytes, now_ms: i64) -> Result<Appended, PartitionError> {
+        let appended = {
+            let mut state = self.state.lock();
+            let (log, epoch) = state.led(None)?;
+            log.append_as_leader(batches, epoch, now_ms)?
+        };
+        if !appended.duplicate {
+            self.wake();
+        }
+        Ok(appended)
+    }
+
+    /// Whole batches from `from` on, below the high watermark.
+    pub(crate) fn fetch(
+        &self,
+        from: Offset,
+        current_epoch: i32,
+        bytes_max: u32,
+        at_least_one: bool,
+    ) -> Result<Fetched, PartitionError> {
+        let mut state = self.state.lock();
+        let (log, _) = state.led(Some(current_epoch))?;
+        let high_watermark = log.end_offset();
+        let slice = match from == high_watermark {
+            // The usual case of a consumer that has caught up.
+            true => None,
+            false => log.read(from, bytes_max, high_watermark, at_least_one)?,
+        };
+        Ok(Fetched {
+            slice,
+            start: log.start_offset(),
+            high_watermark,
+        })
+    }
+
+    /// Runs `read` on the log if this node leads the partition; it gets the epoch, too.
+    pub(crate) fn as_leader<T>(
+        &self,
+        current_epoch: i32,
+        read: impl FnOnce(&mut Log, LeaderEpoch) -> Result<T, LogError>,
+    ) -> Result<T, PartitionError> {
+        let mut state = self.state.lock();
+        let (log, epoch) = state.led(Some(current_epoch))?;
+        Ok(read(log, epoch)?)
+    }
+
+    pub(crate) fn offset_for_timestamp(
+        &self,
+        current_epoch: i32,
+        timestamp: i64,
+    ) -> Result<Option<TimestampOffset>, PartitionError> {
+        self.as_leader(current_epoch, |log, _| log.offset_for_timestamp(timestamp))
+    }
+
+    /// Runs `keep` on the log, whoever leads; nothing happens once it is closed.
+    pub(crate) fn with_log<T>(&self, keep: impl FnOnce(&mut Log) -> T) -> Option<T> {
+        self.state.lock().log.as_mut().map(keep)
+    }
+
+    /// Ends this replica: nothing is served from it any more. The log is the caller's to close or to drop.
+    pub(crate) fn take_log(&self) -> Option<Log> {
+        let log = {
+            let mut state = self.state.lock();
+            state.leading = None;
+            state.log.take()
+        };
+        self.wake();
+        log
+    }
+
+    /// Has `waiter` woken by the next append, or by a change of leadership.
+    pub(crate) fn watch(&self, waiter: &Arc<Notify>) {
+        let mut watchers = self.watchers.lock();
+        // Fetches that gave up leave their entries behind; they go before the list grows.
+        if watchers.len() == watchers.capacity() {
+            watchers.retain(|w| w.strong_count() > 0);
+        }
+        watchers.push(Arc::downgrade(waiter));
+        self.watched.store(true, Ordering::SeqCst);
+    }
+
+    fn wake(&self) {
+        if !self.watched.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let watchers = std::mem::take(&mut *self.watchers.lock());
+        watchers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|w| w.notify_one());
+    }
+}
+
+impl State {
+    /// The log, if this node leads and the caller's idea of the leader epoch (-1: none) agrees.
+    fn led(&mut self, current_epoch: Option<i32>) -> Result<(&mut Log, LeaderEpoch), PartitionError> {
+        let epoch = self.leading.ok_or(PartitionError::NotLeader)?;
+        let log = self.log.as_mut().ok_or(PartitionError::NotLeader)?;
+        match current_epoch.filter(|e| *e >= 0) {
+            Some(got) if got < epoch.0 => Err(PartitionError::FencedEpoch {
+                got,
+                current: epoch.0,
+            }),
+            Some(got) if got > epoch.0 => Err(PartitionError::UnknownEpoch {
+                got,
+                current: epoch.0,
+            }),
+            _ => Ok((log, epoch)),
+        }
+    }
+}

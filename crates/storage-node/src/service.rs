@@ -1,0 +1,305 @@
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use commitlog::{DataDirError, FileCache, MetaProperties};
+use domain::{DirectoryId, NodeId};
+use metadata::{Endpoint as Address, NodeRegistration};
+use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
+use settings::{AdvertisedError, advertised};
+use telemetry::{Health, Metrics, MetricsError, serve_health};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use transport::ServerConfig;
+
+use crate::{
+    broker::{Broker, Endpoint, Traffic},
+    folder::{self, FolderError},
+    producer_ids::ProducerIds,
+    session::Session,
+    store::Store,
+    upkeep,
+};
+
+/// One storage node.
+#[derive(Clone, Debug)]
+pub struct StorageNodeConfig {
+    pub node_id: i32,
+    pub data_dir: PathBuf,
+    pub rack: Option<String>,
+    /// `host:port` of every controller's gRPC.
+    pub controllers: Vec<String>,
+    pub kafka_advertised: Option<String>,
+    pub http_advertised: Option<String>,
+    pub retention_check_interval: Duration,
+    pub open_files_max: usize,
+    pub server: ServerConfig,
+}
+
+/// Why a storage node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageNodeError {
+    #[error("storage.node_id {0} is negative")]
+    NodeId(i32),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Advertised(#[from] AdvertisedError),
+    #[error("the controller refuses this node: {0}")]
+    Refused(ControllerError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    #[error("a listener failed: {0}")]
+    Listener(#[from] std::io::Error),
+    #[error("the node was told to stop before it had registered")]
+    Stopped,
+}
+
+/// A running storage node.
+pub struct StorageNodeHandle {
+    store: Arc<Store>,
+    image: WatchedImage,
+    active: watch::Receiver<bool>,
+    health: Health,
+    kafka: SocketAddr,
+    stop_serving: CancellationToken,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    session: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    watching: JoinHandle<()>,
+}
+
+impl From<&settings::Settings> for StorageNodeConfig {
+    fn from(settings: &settings::Settings) -> Self {
+        let storage = &settings.storage;
+        Self {
+            node_id: storage.node_id,
+            data_dir: PathBuf::from(&storage.data_dir),
+            rack: storage.rack.clone().filter(|r| !r.is_empty()),
+            controllers: settings.controller.seeds.clone(),
+            kafka_advertised: storage.kafka.advertised.clone(),
+            http_advertised: storage.http.advertised.clone(),
+            retention_check_interval: Duration::from_millis(storage.retention_check_interval_ms.max(100)),
+            open_files_max: storage.open_files_max,
+            server: ServerConfig {
+                request_bytes_max: storage.request_bytes_max as usize,
+                idle_max: Duration::from_millis(storage.connection_idle_ms_max),
+                connections_max: storage.connections_max,
+                in_flight_max: 128,
+            },
+        }
+    }
+}
+
+/// Recovers the folder, registers, and serves. Ends early, with an error, when `interrupted` is cancelled before the
+/// controller has answered.
+///
+/// # Errors
+/// The folder cannot be used (locked, another cluster's or node's, corrupt), or the controller refuses the node.
+pub async fn start(
+    config: StorageNodeConfig,
+    kafka: TcpListener,
+    http: TcpListener,
+    interrupted: CancellationToken,
+) -> Result<StorageNodeHandle, StorageNodeError> {
+    let node = NodeId(config.node_id);
+    if node.0 < 0 {
+        return Err(StorageNodeError::NodeId(node.0));
+    }
+    let metrics = Metrics::install()?;
+    let health = Health::starting("recovering the data folder");
+    let stop = CancellationToken::new();
+    // Whoever starts this process sees from outside that it lives, however long recovery takes.
+    let (kafka_bound, http_bound) = (kafka.local_addr()?, http.local_addr()?);
+    let endpoint = |key: &str, told: &Option<String>, bound| {
+        advertised(key, told.as_deref(), bound).map(|(host, port)| Address { host, port })
+    };
+    let kafka_address = endpoint("storage.kafka", &config.kafka_advertised, kafka_bound)?;
+    let http_address = endpoint("storage.http", &config.http_advertised, http_bound)?;
+    let health_task = tokio::spawn(serve_health(
+        http,
+        health.clone(),
+        metrics,
+        stop.clone().cancelled_owned(),
+    ));
+
+    let files = FileCache::new(config.open_files_max);
+    let path = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking({
+        let files = files.clone();
+        move || folder::open(&path, &files)
+    });
+    let opened = opened.await.map_err(std::io::Error::other)??;
+    let properties = opened.dir.meta_properties()?;
+    if let Some(properties) = &properties {
+        properties.check(opened.dir.path(), properties.cluster_id, node)?;
+    }
+    let directory = properties.map_or_else(|| DirectoryId(uuid::Uuid::new_v4()), |p| p.directory_id);
+    let store = Arc::new(Store::new(node, opened.dir, files, opened.partitions));
+
+    health.set_unready("not registered with the controller yet");
+    let controllers = ControllerClient::new(config.controllers.clone());
+    let (active, is_active) = watch::channel(false);
+    let session = Session {
+        controllers: controllers.clone(),
+        registration: NodeRegistration {
+            node,
+            cluster_id: properties.map(|p| p.cluster_id),
+            directory,
+            kafka: kafka_address,
+            http: http_address,
+            rack: config.rack.clone(),
+        },
+        store: store.clone(),
+        active,
+    };
+    let (_, cluster_id) = tokio::select! {
+        registered = session.register() => registered.map_err(StorageNodeError::Refused)?,
+        () = interrupted.cancelled() => return Err(StorageNodeError::Stopped),
+    };
+    match properties {
+        Some(properties) => properties.check(store.dir.path(), cluster_id, node)?,
+        None => store.dir.format(&MetaProperties {
+            cluster_id,
+            node_id: node,
+            directory_id: directory,
+        })?,
+    }
+
+    let (watch, image) = MetadataWatch::new(controllers.clone());
+    let watching = tokio::spawn(watch.run({
+        let store = store.clone();
+        // Whoever sees an image finds its partitions made.
+        move |image, delta| tokio::task::block_in_place(|| store.follow(image, delta))
+    }));
+    let broker = Arc::new(Broker {
+        node,
+        store: store.clone(),
+        image: image.clone(),
+        controllers: controllers.clone(),
+        producer_ids: ProducerIds::new(controllers),
+        traffic: Traffic::new(),
+    });
+    // The first image: only then is there anything to say to a client, or to the controller.
+    let epoch = store.epoch();
+    tokio::select! {
+        _ = image.wait_for(|i| i.nodes.get(&node).is_some_and(|n| n.epoch >= epoch)) => {}
+        () = interrupted.cancelled() => return Err(StorageNodeError::Stopped),
+    }
+    let stop_serving = CancellationToken::new();
+    let serving = tokio::spawn(transport::serve(
+        kafka,
+        config.server.clone(),
+        Arc::new(Endpoint(broker)),
+        stop_serving.clone(),
+    ));
+    let session = tokio::spawn(session.run(stop.clone()));
+    let tasks = vec![
+        health_task,
+        tokio::spawn(upkeep::run(
+            store.clone(),
+            config.retention_check_interval,
+            stop.clone(),
+        )),
+        tokio::spawn(latch_ready(health.clone(), is_active.clone())),
+    ];
+    Ok(StorageNodeHandle {
+        store,
+        image,
+        active: is_active,
+        health,
+        kafka: kafka_bound,
+        stop_serving,
+        stop,
+        serving,
+        session,
+        tasks,
+        watching,
+    })
+}
+
+/// Ready once the controller has counted this node as active; a lost session later does not take that back.
+async fn latch_ready(health: Health, mut active: watch::Receiver<bool>) {
+    if active.wait_for(|active| *active).await.is_ok() {
+        health.set_ready();
+    }
+}
+
+/// How long open connections may take to end, once they were told to.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+impl StorageNodeHandle {
+    pub fn kafka_address(&self) -> SocketAddr {
+        self.kafka
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The metadata as this node has acted on it.
+    pub fn image(&self) -> &WatchedImage {
+        &self.image
+    }
+
+    /// Whether the controller counts this node as active.
+    pub fn active(&self) -> watch::Receiver<bool> {
+        self.active.clone()
+    }
+
+    /// Ends its leaderships, answers what was asked, closes every log and marks the folder as clean.
+    pub async fn shutdown(self) {
+        self.health.set_unready("the node is shutting down");
+        self.stop.cancel();
+        log_panic(self.session.await);
+        self.stop_serving.cancel();
+        let abort = self.serving.abort_handle();
+        if tokio::time::timeout(DRAIN_MAX, self.serving).await.is_err() {
+            tracing::warn!("connections are still open, ending them");
+            abort.abort();
+        }
+        self.watching.abort();
+        for task in self.tasks {
+            log_panic(task.await);
+        }
+        let store = self.store;
+        let closed = tokio::task::spawn_blocking(move || close(&store)).await;
+        log_panic(closed);
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a task panicked");
+    }
+}
+
+fn close(store: &Store) {
+    // While the logs are still there, so that both are about the same points.
+    let mut clean = true;
+    for partition in store.all() {
+        let flushed = upkeep::flush(&partition);
+        if let Err(error) = flushed {
+            tracing::error!(partition = %partition.name, %error, "a log was not flushed");
+            clean = false;
+        }
+    }
+    if let Err(error) = store.write_checkpoints() {
+        tracing::error!(%error, "checkpoints were not written");
+        clean = false;
+    }
+    for partition in store.all() {
+        let Some(log) = partition.take_log() else { continue };
+        if let Err(error) = log.close() {
+            tracing::error!(partition = %partition.name, %error, "a log was not closed");
+            clean = false;
+        }
+    }
+    // Only what is clean is marked so; else the next start recovers.
+    if clean && let Err(error) = store.dir.write_clean_shutdown(store.epoch()) {
+        tracing::error!(%error, "the folder was not marked as clean");
+    }
+}

@@ -1,0 +1,152 @@
+use std::{sync::Arc, time::Duration};
+
+use domain::{ClusterId, NodeEpoch};
+use metadata::{NodeRegistration, RefusalKind};
+use rpc::{ControllerClient, ControllerError, HEARTBEAT_INTERVAL_MS, pb, refusal_of};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::Store;
+
+/// This node's standing with the controller: registered, heard of, and not fenced.
+pub(crate) struct Session {
+    pub(crate) controllers: ControllerClient,
+    pub(crate) registration: NodeRegistration,
+    pub(crate) store: Arc<Store>,
+    /// Turns true once the controller counts this node as active.
+    pub(crate) active: watch::Sender<bool>,
+}
+
+/// One attempt to register; it is repeated forever, since the controller may come up later.
+const REGISTER_WITHIN: Duration = Duration::from_secs(5);
+/// A stream that is not answered for so long is left for a new one.
+const ANSWER_MAX: Duration = Duration::from_millis(1_500);
+const PAUSE: Duration = Duration::from_millis(50);
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+impl Session {
+    /// Registers this incarnation, for as long as it takes.
+    ///
+    /// # Errors
+    /// The controller refuses: another cluster's folder, or a node id that is in use.
+    pub(crate) async fn register(&self) -> Result<(NodeEpoch, ClusterId), ControllerError> {
+        loop {
+            match self
+                .controllers
+                .register(&self.registration, REGISTER_WITHIN)
+                .await
+            {
+                Ok(answer) => {
+                    let cluster_id = uuid::Uuid::from_slice(&answer.cluster_id)
+                        .map_err(|e| ControllerError::Unknown(format!("cluster id: {e}")))?;
+                    let epoch = NodeEpoch(answer.epoch);
+                    self.store.set_epoch(epoch);
+                    return Ok((epoch, ClusterId(cluster_id)));
+                }
+                Err(ControllerError::Refused(refusal)) if refusal.kind == RefusalKind::NodeIdInUse => {
+                    // The former process of this node may have died just now and not be fenced yet; whoever really
+                    // shares the id stays refused, and says so.
+                    tracing::warn!(%refusal, "not registered");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                Err(error @ ControllerError::Refused(_)) => return Err(error),
+                Err(error) => tracing::warn!(%error, "not registered yet"),
+            }
+        }
+    }
+
+    /// Keeps the session alive until the token is cancelled, then says goodbye.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        loop {
+            let outcome = self.stream(&stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            self.active.send_replace(false);
+            match outcome {
+                Outcome::Replaced => {
+                    tracing::warn!("the controller does not know this incarnation, registering again");
+                    if let Err(error) = self.register().await {
+                        tracing::error!(%error, "this node is not taken in any more");
+                    }
+                }
+                Outcome::Lost(reason) => tracing::debug!(%reason, "heartbeat stream ended"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    async fn stream(&self, stop: &CancellationToken) -> Outcome {
+        let (beats, outgoing) = mpsc::channel(4);
+        let epoch = self.store.epoch();
+        if beats.try_send(self.beat(epoch, false)).is_err() {
+            return Outcome::Lost("no room for a heartbeat".to_owned());
+        }
+        let mut answers = match self.controllers.heartbeat(ReceiverStream::new(outgoing)).await {
+            Ok(answers) => answers,
+            Err(status) => return self.ended(&status),
+        };
+        let mut ticks = tokio::time::interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
+        let mut answered = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    let _ = beats.send(self.beat(epoch, true)).await;
+                    // The answer says that the leaderships are gone.
+                    let _ = tokio::time::timeout(GOODBYE_MAX, async {
+                        while let Ok(Some(answer)) = answers.message().await {
+                            if answer.fenced { break }
+                        }
+                    }).await;
+                    return Outcome::Lost("this node is shutting down".to_owned());
+                }
+                _ = ticks.tick() => {
+                    if answered.elapsed() > ANSWER_MAX {
+                        return Outcome::Lost("no answer to heartbeats".to_owned());
+                    }
+                    // A full channel means that the stream is stuck: the answers' age will tell.
+                    let _ = beats.try_send(self.beat(epoch, false));
+                }
+                answer = answers.message() => match answer {
+                    Ok(Some(answer)) => {
+                        answered = tokio::time::Instant::now();
+                        self.active.send_if_modified(|active| std::mem::replace(active, !answer.fenced) == answer.fenced);
+                    }
+                    Ok(None) => return Outcome::Lost("the controller ended the stream".to_owned()),
+                    Err(status) => return self.ended(&status),
+                }
+            }
+        }
+    }
+
+    fn beat(&self, epoch: NodeEpoch, goodbye: bool) -> pb::HeartbeatRequest {
+        pb::HeartbeatRequest {
+            node: self.registration.node.0,
+            epoch: epoch.0,
+            metadata_version: 0,
+            ready: true,
+            goodbye,
+        }
+    }
+
+    fn ended(&self, status: &rpc::Status) -> Outcome {
+        self.controllers.heartbeat_failed(status);
+        let replaced = refusal_of(status)
+            .is_some_and(|r| matches!(r.kind, RefusalKind::StaleNodeEpoch | RefusalKind::UnknownNode));
+        match replaced {
+            true => Outcome::Replaced,
+            false => Outcome::Lost(status.message().to_owned()),
+        }
+    }
+}
+
+/// How a heartbeat stream ended.
+enum Outcome {
+    /// This incarnation is not the registered one.
+    Replaced,
+    Lost(String),
+}

@@ -1,0 +1,100 @@
+use std::{sync::Arc, time::Duration};
+
+use commitlog::LogError;
+use domain::Offset;
+use replica::PRODUCER_EXPIRATION_MS;
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::now_ms, partition::LocalPartition, store::Store};
+
+/// A log with more than this behind its recovery point is flushed, so that a recovery stays short.
+const UNFLUSHED_BYTES_MAX: i64 = 64 << 20;
+const FLUSH_EVERY: Duration = Duration::from_secs(30);
+
+/// What a node does unasked, until the token is cancelled: retention, removal of deleted files, flushes, checkpoints.
+pub(crate) async fn run(store: Arc<Store>, retention_every: Duration, stop: CancellationToken) {
+    let mut retention = tokio::time::interval(retention_every);
+    let mut flush = tokio::time::interval(FLUSH_EVERY);
+    let mut sweep = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        let store = store.clone();
+        let done = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = retention.tick() => tokio::task::spawn_blocking(move || retain(&store)).await,
+            _ = flush.tick() => tokio::task::spawn_blocking(move || flush_large(&store)).await,
+            _ = sweep.tick() => tokio::task::spawn_blocking(move || remove_deleted(&store)).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "upkeep failed");
+        }
+    }
+}
+
+fn retain(store: &Store) {
+    let now_ms = now_ms();
+    let mut moved = false;
+    for partition in store.all() {
+        let retained = partition.with_log(|log| {
+            log.expire_producers(now_ms, PRODUCER_EXPIRATION_MS);
+            let end = log.end_offset();
+            log.apply_retention(now_ms, end)
+        });
+        match retained {
+            Some(Ok(retained)) if retained.segments > 0 => {
+                moved = true;
+                let (segments, bytes) = (retained.segments, retained.bytes);
+                tracing::info!(partition = %partition.name, segments, bytes, "retention took segments away");
+            }
+            Some(Err(error)) => tracing::error!(partition = %partition.name, %error, "retention failed"),
+            _ => {}
+        }
+    }
+    if moved && let Err(error) = store.write_checkpoints() {
+        tracing::error!(%error, "checkpoints were not written");
+    }
+}
+
+fn remove_deleted(store: &Store) {
+    let now_ms = now_ms();
+    for partition in store.all() {
+        let removed = partition.with_log(|log| match log.has_deleted() {
+            true => log.remove_deleted(now_ms).map(drop),
+            false => Ok(()),
+        });
+        if let Some(Err(error)) = removed {
+            tracing::error!(partition = %partition.name, %error, "deleted segments stay");
+        }
+    }
+    if let Err(error) = store.dir.remove_retired() {
+        tracing::error!(%error, "a deleted partition's folder stays");
+    }
+}
+
+fn flush_large(store: &Store) {
+    let mut flushed = false;
+    for partition in store.all() {
+        let behind = partition.with_log(|log| {
+            (log.size_bytes() as i64 > UNFLUSHED_BYTES_MAX) && log.recovery_point() < log.end_offset()
+        });
+        if behind != Some(true) {
+            continue;
+        }
+        match flush(&partition) {
+            Ok(_) => flushed = true,
+            Err(error) => tracing::error!(partition = %partition.name, %error, "flush failed"),
+        }
+    }
+    if flushed && let Err(error) = store.write_checkpoints() {
+        tracing::error!(%error, "checkpoints were not written");
+    }
+}
+
+/// Syncs what the log has, without holding its lock meanwhile.
+pub(crate) fn flush(partition: &LocalPartition) -> Result<Option<Offset>, LogError> {
+    let Some(unflushed) = partition.with_log(commitlog::Log::unflushed) else {
+        return Ok(None);
+    };
+    let unflushed = unflushed?;
+    unflushed.sync()?;
+    Ok(partition.with_log(|log| log.flushed(&unflushed)))
+}
