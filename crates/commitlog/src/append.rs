@@ -39,17 +39,11 @@ impl Log {
     ) -> Result<Appended, AppendError> {
         let header = self.check_batch(batches, now_ms)?;
         if let Some((current, _)) = self.epochs.latest().filter(|(latest, _)| *latest > leader_epoch) {
-            return Err(AppendError::StaleLeaderEpoch {
-                got: leader_epoch,
-                current,
-            });
+            return Err(AppendError::StaleLeaderEpoch { got: leader_epoch, current });
         }
         let log_start_offset = self.start;
-        if let SequenceCheck::Duplicate {
-            base_offset,
-            last_offset,
-            timestamp,
-        } = self.producers.check(&header, now_ms)?
+        if let SequenceCheck::Duplicate { base_offset, last_offset, timestamp } =
+            self.producers.check(&header, now_ms)?
         {
             let log_append_time_ms = match self.config.timestamp_type {
                 TimestampType::CreateTime => NOT_STAMPED,
@@ -67,11 +61,7 @@ impl Log {
         let log_append_time_ms = match self.config.timestamp_type {
             TimestampType::CreateTime => {
                 let prefix = patched_prefix(&header, base_offset, leader_epoch);
-                let header = BatchHeader {
-                    base_offset,
-                    leader_epoch,
-                    ..header
-                };
+                let header = BatchHeader { base_offset, leader_epoch, ..header };
                 self.append(&header, &prefix, &batches[PREFIX_BYTES..], now_ms)?;
                 NOT_STAMPED
             }
@@ -83,13 +73,7 @@ impl Log {
             }
         };
         let last_offset = base_offset.plus(header.last_offset_delta.into());
-        Ok(Appended {
-            base_offset,
-            last_offset,
-            log_append_time_ms,
-            log_start_offset,
-            duplicate: false,
-        })
+        Ok(Appended { base_offset, last_offset, log_append_time_ms, log_start_offset, duplicate: false })
     }
 
     /// What a client may send.
@@ -97,21 +81,12 @@ impl Log {
         let header = BatchHeader::parse(batches)?;
         let (bytes, config) = (header.total_bytes(), &*self.config);
         if bytes > batches.len() {
-            return Err(BatchError::Truncated {
-                needed: bytes,
-                there: batches.len(),
-            }
-            .into());
+            return Err(BatchError::Truncated { needed: bytes, there: batches.len() }.into());
         }
         if bytes < batches.len() {
-            return Err(AppendError::InvalidRecord(
-                "a partition takes exactly one batch in a request",
-            ));
+            return Err(AppendError::InvalidRecord("a partition takes exactly one batch in a request"));
         }
-        let max = config
-            .max_message_bytes
-            .min(config.segment_bytes)
-            .min(SEGMENT_BYTES_MAX as u32);
+        let max = config.max_message_bytes.min(config.segment_bytes).min(SEGMENT_BYTES_MAX as u32);
         if bytes > max as usize {
             return Err(AppendError::TooLarge { bytes, max });
         }
@@ -135,10 +110,7 @@ impl Log {
         }
         let latest = now_ms.saturating_add(config.message_timestamp_after_max_ms);
         match header.max_timestamp > latest && config.timestamp_type == TimestampType::CreateTime {
-            true => Err(AppendError::InvalidTimestamp {
-                timestamp: header.max_timestamp,
-                max: latest,
-            }),
+            true => Err(AppendError::InvalidTimestamp { timestamp: header.max_timestamp, max: latest }),
             false => Ok(header),
         }
     }
@@ -152,12 +124,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.cut_dirty_tail()?;
-        self.roll_if_needed(
-            header.total_bytes(),
-            header.last_offset(),
-            header.max_timestamp,
-            now_ms,
-        )?;
+        self.roll_if_needed(header.total_bytes(), header.last_offset(), header.max_timestamp, now_ms)?;
         let active = self.active();
         let (base, position) = (active.base, active.size);
         let file = active.log_file(&self.dir)?;
@@ -176,8 +143,7 @@ impl Log {
         active.size += header.total_bytes() as u32;
         active.first_timestamp.get_or_insert(header.max_timestamp);
         let end_position = active.size;
-        self.tail
-            .note(header, base, position, self.config.index_interval_bytes);
+        self.tail.note(header, base, position, self.config.index_interval_bytes);
         self.dirt.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
         self.producers.record(header, now_ms);
         self.end = header.next_offset();

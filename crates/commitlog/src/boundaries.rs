@@ -19,10 +19,7 @@ struct Ring<const N: usize> {
 
 impl Boundaries {
     pub(crate) const fn new() -> Self {
-        Self {
-            appends: Ring::new(),
-            reads: Ring::new(),
-        }
+        Self { appends: Ring::new(), reads: Ring::new() }
     }
 
     pub(crate) fn get(&self, offset: Offset) -> Option<u32> {
@@ -46,17 +43,11 @@ impl Boundaries {
 
 impl<const N: usize> Ring<N> {
     const fn new() -> Self {
-        Self {
-            entries: [(Offset(-1), 0); N],
-            next: 0,
-        }
+        Self { entries: [(Offset(-1), 0); N], next: 0 }
     }
 
     fn get(&self, offset: Offset) -> Option<u32> {
-        self.entries
-            .iter()
-            .find(|(known, _)| *known == offset)
-            .map(|(_, position)| *position)
+        self.entries.iter().find(|(known, _)| *known == offset).map(|(_, position)| *position)
     }
 
     fn push(&mut self, offset: Offset, position: u32) {

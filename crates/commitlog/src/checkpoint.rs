@@ -30,9 +30,7 @@ impl CheckpointKind {
 pub(crate) const EPOCHS_FILE_NAME: &str = "leader-epoch-checkpoint";
 
 pub(crate) fn encode_offsets(offsets: &BTreeMap<TopicPartition, Offset>) -> String {
-    let lines = offsets
-        .iter()
-        .map(|(tp, offset)| format!("{} {} {offset}\n", tp.topic, tp.partition));
+    let lines = offsets.iter().map(|(tp, offset)| format!("{} {} {offset}\n", tp.topic, tp.partition));
     format!("0\n{}\n{}", offsets.len(), lines.collect::<String>())
 }
 
@@ -44,10 +42,7 @@ pub(crate) fn decode_offsets(text: &str) -> Result<BTreeMap<TopicPartition, Offs
             let topic = TopicName::new(words.next()?).ok()?;
             let partition = PartitionIndex(words.next()?.parse().ok()?);
             let offset = Offset(words.next()?.parse().ok()?);
-            words
-                .next()
-                .is_none()
-                .then_some((TopicPartition::new(topic, partition), offset))
+            words.next().is_none().then_some((TopicPartition::new(topic, partition), offset))
         };
         let (partition, offset) =
             entry().ok_or_else(|| format!("'{line}' is no 'topic partition offset'"))?;
@@ -57,10 +52,7 @@ pub(crate) fn decode_offsets(text: &str) -> Result<BTreeMap<TopicPartition, Offs
 }
 
 pub(crate) fn encode_epochs(epochs: &EpochCache) -> String {
-    let lines = epochs
-        .entries()
-        .iter()
-        .map(|(epoch, start)| format!("{epoch} {start}\n"));
+    let lines = epochs.entries().iter().map(|(epoch, start)| format!("{epoch} {start}\n"));
     format!("0\n{}\n{}", epochs.entries().len(), lines.collect::<String>())
 }
 
@@ -81,10 +73,7 @@ fn decode_epochs(text: &str) -> Result<EpochCache, String> {
     for line in lines(text)? {
         let entry = || {
             let (epoch, start) = line.split_once(' ')?;
-            Some((
-                LeaderEpoch(epoch.parse().ok()?),
-                Offset(start.trim().parse().ok()?),
-            ))
+            Some((LeaderEpoch(epoch.parse().ok()?), Offset(start.trim().parse().ok()?)))
         };
         entries.push(entry().ok_or_else(|| format!("'{line}' is no 'epoch start'"))?);
     }
@@ -99,10 +88,7 @@ fn lines(text: &str) -> Result<Vec<&str>, String> {
         Some(other) => return Err(format!("version '{other}' is not known, only 0 is")),
         None => return Err("is empty".to_owned()),
     }
-    let count: usize = lines
-        .next()
-        .and_then(|line| line.trim().parse().ok())
-        .ok_or("has no count")?;
+    let count: usize = lines.next().and_then(|line| line.trim().parse().ok()).ok_or("has no count")?;
     let entries: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
     match entries.len() == count {
         true => Ok(entries),
@@ -144,9 +130,6 @@ mod tests {
         assert_eq!(error("0\nmany\n"), "has no count");
         assert_eq!(error("0\n2\na 0 1\n"), "has 1 entries and counts 2");
         assert_eq!(error("0\n1\na 0 x\n"), "'a 0 x' is no 'topic partition offset'");
-        assert_eq!(
-            decode_epochs("0\n2\n3 5\n2 9\n").unwrap_err(),
-            "epochs do not rise"
-        );
+        assert_eq!(decode_epochs("0\n2\n3 5\n2 9\n").unwrap_err(), "epochs do not rise");
     }
 }

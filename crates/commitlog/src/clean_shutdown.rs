@@ -21,8 +21,6 @@ impl CleanShutdown {
         let json: serde_json::Value = serde_json::from_slice(content).ok()?;
         let version = json.get("version")?.as_i64()?;
         let epoch = json.get("brokerEpoch")?.as_i64()?;
-        (version == 0).then_some(Self {
-            node_epoch: NodeEpoch(epoch),
-        })
+        (version == 0).then_some(Self { node_epoch: NodeEpoch(epoch) })
     }
 }

@@ -51,10 +51,7 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path)),
-            Err(TryLockError::Error(source)) => Err(DataDirError::Io {
-                path: lock_path,
-                source,
-            }),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Io { path: lock_path, source }),
         }
     }
 
@@ -74,9 +71,7 @@ impl DataDir {
             return Ok(None);
         };
         let parsed = String::from_utf8_lossy(&content).parse();
-        parsed
-            .map(Some)
-            .map_err(|reason| DataDirError::IllFormed { path, reason })
+        parsed.map(Some).map_err(|reason| DataDirError::IllFormed { path, reason })
     }
 
     /// Writes whose folder it is, for good.
@@ -92,9 +87,7 @@ impl DataDir {
         node_id: NodeId,
     ) -> Result<Option<MetaProperties>, DataDirError> {
         let found = self.meta_properties()?;
-        found
-            .map(|found| found.check(&self.path, cluster_id, node_id).map(|()| found))
-            .transpose()
+        found.map(|found| found.check(&self.path, cluster_id, node_id).map(|()| found)).transpose()
     }
 
     /// Takes the mark of a clean shutdown away, for good, before anything is written: from now on a crash is a crash.
@@ -167,10 +160,8 @@ impl DataDir {
         let suffix = format!("-{}.{}{DELETE_SUFFIX}", partition.partition, unique.simple());
         let topic = partition.topic.as_str();
         // A topic's name may be too long for the longer folder name; Kafka cuts it, too.
-        let to = self.path.join(format!(
-            "{}{suffix}",
-            &topic[..topic.len().min(NAME_BYTES_MAX - suffix.len())]
-        ));
+        let to =
+            self.path.join(format!("{}{suffix}", &topic[..topic.len().min(NAME_BYTES_MAX - suffix.len())]));
         fs::rename(&from, &to).in_folder(&from)?;
         crashsafe::sync_dir(&self.path).in_folder(&self.path)?;
         Ok(to)
@@ -179,10 +170,7 @@ impl DataDir {
     /// The folders that wait for their removal.
     pub fn list_retired(&self) -> Result<Vec<PathBuf>, DataDirError> {
         let folders = self.folders()?.into_iter();
-        Ok(folders
-            .filter(|(name, _)| is_retired(name))
-            .map(|(_, path)| path)
-            .collect())
+        Ok(folders.filter(|(name, _)| is_retired(name)).map(|(_, path)| path).collect())
     }
 
     /// Removes the folders of deleted partitions; how many. Slow when they are large: for a background thread.
@@ -224,17 +212,12 @@ fn parse_folder_name(name: &str) -> Option<TopicPartition> {
     let (topic, digits) = name.rsplit_once('-')?;
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let partition = digits.parse().ok().filter(|_| plain)?;
-    Some(TopicPartition::new(
-        TopicName::new(topic).ok()?,
-        PartitionIndex(partition),
-    ))
+    Some(TopicPartition::new(TopicName::new(topic).ok()?, PartitionIndex(partition)))
 }
 
 /// `topic-3.<32 hexadecimal digits>-delete`.
 fn is_retired(name: &str) -> bool {
-    let unique = name
-        .strip_suffix(DELETE_SUFFIX)
-        .and_then(|name| name.rsplit_once('.'))
-        .map(|(_, unique)| unique);
+    let unique =
+        name.strip_suffix(DELETE_SUFFIX).and_then(|name| name.rsplit_once('.')).map(|(_, unique)| unique);
     unique.is_some_and(|unique| unique.len() == 32 && unique.bytes().all(|b| b.is_ascii_hexdigit()))
 }

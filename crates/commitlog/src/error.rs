@@ -18,18 +18,10 @@ pub enum LogError {
     Flush { path: PathBuf, source: io::Error },
     /// Bytes that were flushed once are no valid batch any more. Nothing was cut.
     #[error("{}: corrupt at byte {position}: {reason}", path.display())]
-    Corrupt {
-        path: PathBuf,
-        position: u64,
-        reason: String,
-    },
+    Corrupt { path: PathBuf, position: u64, reason: String },
     /// Records that were flushed once are gone. Nothing was cut.
     #[error("{}: the log ends at offset {end}, below its recovery point {recovery_point}", dir.display())]
-    Shortened {
-        dir: PathBuf,
-        end: Offset,
-        recovery_point: Offset,
-    },
+    Shortened { dir: PathBuf, end: Offset, recovery_point: Offset },
     /// `partition.metadata` is missing or says nothing that can be read.
     #[error("{}: {reason}", path.display())]
     Metadata { path: PathBuf, reason: String },
@@ -71,11 +63,7 @@ pub enum AppendError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("offset {from} is out of range, the log holds {start} to {end}")]
-    OutOfRange {
-        from: Offset,
-        start: Offset,
-        end: Offset,
-    },
+    OutOfRange { from: Offset, start: Offset, end: Offset },
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -88,17 +76,9 @@ pub enum DataDirError {
     #[error("data folder {} is in use by another process", .0.display())]
     Locked(PathBuf),
     #[error("data folder {} belongs to cluster {found}, not {expected}", path.display())]
-    OtherCluster {
-        path: PathBuf,
-        found: ClusterId,
-        expected: ClusterId,
-    },
+    OtherCluster { path: PathBuf, found: ClusterId, expected: ClusterId },
     #[error("data folder {} belongs to node {found}, not {expected}", path.display())]
-    OtherNode {
-        path: PathBuf,
-        found: NodeId,
-        expected: NodeId,
-    },
+    OtherNode { path: PathBuf, found: NodeId, expected: NodeId },
     #[error("{}: {reason}", path.display())]
     IllFormed { path: PathBuf, reason: String },
 }
@@ -111,16 +91,10 @@ pub(crate) trait At<T> {
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
     fn at(self, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| LogError::Io {
-            path: path.to_owned(),
-            source: source.into(),
-        })
+        self.map_err(|source| LogError::Io { path: path.to_owned(), source: source.into() })
     }
 
     fn in_folder(self, path: &Path) -> Result<T, DataDirError> {
-        self.map_err(|source| DataDirError::Io {
-            path: path.to_owned(),
-            source: source.into(),
-        })
+        self.map_err(|source| DataDirError::Io { path: path.to_owned(), source: source.into() })
     }
 }

@@ -39,11 +39,7 @@ pub(crate) enum FileKind {
 impl FileCache {
     /// A cache of at most `capacity` descriptors, at least 8.
     pub fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self {
-            capacity: capacity.max(8),
-            next_id: AtomicU64::new(0),
-            open: Mutex::default(),
-        })
+        Arc::new(Self { capacity: capacity.max(8), next_id: AtomicU64::new(0), open: Mutex::default() })
     }
 
     /// How many descriptors are open now, apart from those that are in use only.
@@ -79,11 +75,7 @@ impl Open {
             let oldest = uses.len() / 8;
             let (_, limit, _) = uses.select_nth_unstable(oldest);
             let limit = *limit;
-            closed.extend(
-                self.files
-                    .extract_if(|_, (_, used)| *used <= limit)
-                    .map(|(_, (file, _))| file),
-            );
+            closed.extend(self.files.extract_if(|_, (_, used)| *used <= limit).map(|(_, (file, _))| file));
         }
         self.files.insert(key, (file, self.clock));
         closed
@@ -99,10 +91,7 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn new(cache: &Arc<FileCache>) -> Self {
-        Self {
-            id: cache.next_id.fetch_add(1, Ordering::Relaxed),
-            cache: cache.clone(),
-        }
+        Self { id: cache.next_id.fetch_add(1, Ordering::Relaxed), cache: cache.clone() }
     }
 
     pub(crate) fn get(

@@ -27,10 +27,7 @@ impl Unflushed {
     /// Syncs everything. After an error it must not be tried again: see [`LogError::Flush`].
     pub fn sync(&self) -> Result<(), LogError> {
         for file in &self.files {
-            file.sync_data().map_err(|source| LogError::Flush {
-                path: self.dir.clone(),
-                source,
-            })?;
+            file.sync_data().map_err(|source| LogError::Flush { path: self.dir.clone(), source })?;
         }
         Ok(())
     }
@@ -76,12 +73,7 @@ impl Log {
         // Whatever happens to the folder from here on makes it dirty again.
         self.dirt.folder &= !folder;
         self.dirt.epochs_file = false;
-        Ok(Unflushed {
-            dir,
-            files,
-            end: self.end,
-            truncations: self.dirt.truncations,
-        })
+        Ok(Unflushed { dir, files, end: self.end, truncations: self.dirt.truncations })
     }
 
     /// Takes note that everything in `unflushed` was synced; returns the new recovery point, to be checkpointed.

@@ -31,10 +31,7 @@ impl Entry for OffsetEntry {
     const BYTES: usize = 8;
 
     fn decode(bytes: &[u8]) -> Self {
-        Self {
-            offset: u32_at(bytes, 0),
-            position: u32_at(bytes, 4),
-        }
+        Self { offset: u32_at(bytes, 0), position: u32_at(bytes, 4) }
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -48,10 +45,7 @@ impl Entry for TimeEntry {
 
     fn decode(bytes: &[u8]) -> Self {
         let timestamp = i64::from(u32_at(bytes, 0)) << 32 | i64::from(u32_at(bytes, 4));
-        Self {
-            timestamp,
-            offset: u32_at(bytes, 8),
-        }
+        Self { timestamp, offset: u32_at(bytes, 8) }
     }
 
     fn encode(self, out: &mut Vec<u8>) {
@@ -80,14 +74,9 @@ impl TailIndex {
     pub(crate) fn note(&mut self, header: &BatchHeader, base: Offset, position: u32, interval_bytes: u32) {
         let offset = relative(header.last_offset(), base);
         if header.max_timestamp >= 0
-            && self
-                .newest
-                .is_none_or(|newest| newest.timestamp < header.max_timestamp)
+            && self.newest.is_none_or(|newest| newest.timestamp < header.max_timestamp)
         {
-            self.newest = Some(TimeEntry {
-                timestamp: header.max_timestamp,
-                offset,
-            });
+            self.newest = Some(TimeEntry { timestamp: header.max_timestamp, offset });
         }
         if self.bytes_since_entry > u64::from(interval_bytes) {
             self.offsets.push(OffsetEntry { offset, position });
@@ -100,8 +89,7 @@ impl TailIndex {
     /// The newest timestamp, if the time index does not have it yet.
     fn pending_time(&self) -> Option<TimeEntry> {
         let known = self.times.last().map(|entry| entry.timestamp);
-        self.newest
-            .filter(|newest| known.is_none_or(|known| known < newest.timestamp))
+        self.newest.filter(|newest| known.is_none_or(|known| known < newest.timestamp))
     }
 
     /// The content of the `.index` file.
@@ -136,12 +124,7 @@ impl TailIndex {
             false => times.truncate(times.partition_point(|entry| entry.offset <= scanned_from)),
         }
         let newest = times.last().copied();
-        Some(Self {
-            offsets,
-            times,
-            bytes_since_entry: 0,
-            newest,
-        })
+        Some(Self { offsets, times, bytes_since_entry: 0, newest })
     }
 }
 
@@ -165,9 +148,7 @@ pub(crate) fn look_sane(offsets: &File, times: &File, size: u32, interval_bytes:
 /// How many entries a file holds; `None` if it does not hold whole ones.
 fn entries<E: Entry>(file: &File) -> io::Result<Option<u64>> {
     let bytes = file.metadata()?.len();
-    Ok(bytes
-        .is_multiple_of(E::BYTES as u64)
-        .then_some(bytes / E::BYTES as u64))
+    Ok(bytes.is_multiple_of(E::BYTES as u64).then_some(bytes / E::BYTES as u64))
 }
 
 /// The last entry of a sealed index.
@@ -194,11 +175,7 @@ pub(crate) fn last_where<E: Entry>(file: &File, holds: impl Fn(&E) -> bool) -> i
     let start = low.saturating_sub(1);
     bytes.resize((high - start) as usize * E::BYTES, 0);
     file.read_exact_at(&mut bytes, start * E::BYTES as u64)?;
-    Ok(bytes
-        .chunks_exact(E::BYTES)
-        .map(E::decode)
-        .take_while(holds)
-        .last())
+    Ok(bytes.chunks_exact(E::BYTES).map(E::decode).take_while(holds).last())
 }
 
 /// An offset relative to a segment's base, which fits 31 bits because the segment rolls before it does not.
@@ -213,8 +190,5 @@ fn encode<E: Entry>(entries: impl Iterator<Item = E>) -> Vec<u8> {
 }
 
 fn decode<E: Entry>(bytes: &[u8]) -> Option<Vec<E>> {
-    bytes
-        .len()
-        .is_multiple_of(E::BYTES)
-        .then(|| bytes.chunks_exact(E::BYTES).map(E::decode).collect())
+    bytes.len().is_multiple_of(E::BYTES).then(|| bytes.chunks_exact(E::BYTES).map(E::decode).collect())
 }

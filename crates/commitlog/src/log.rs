@@ -193,9 +193,7 @@ impl Log {
 
     /// The segment that covers an offset.
     pub(crate) fn segment_of(&self, offset: Offset) -> usize {
-        self.segments
-            .partition_point(|segment| segment.base <= offset)
-            .saturating_sub(1)
+        self.segments.partition_point(|segment| segment.base <= offset).saturating_sub(1)
     }
 
     /// The offset at which the segment after this one begins, or would begin.
@@ -214,10 +212,7 @@ impl Log {
     ) -> Result<bool, LogError> {
         let active = self.active();
         let room = u64::from(self.config.segment_bytes).saturating_sub(bytes as u64);
-        let waited_ms = match active
-            .first_timestamp
-            .filter(|first| *first >= 0 && max_timestamp >= 0)
-        {
+        let waited_ms = match active.first_timestamp.filter(|first| *first >= 0 && max_timestamp >= 0) {
             Some(first) => max_timestamp.saturating_sub(first),
             None => now_ms.saturating_sub(active.created_ms),
         };
@@ -253,8 +248,7 @@ impl Log {
     }
 
     pub(crate) fn write_tail_index(&self) -> Result<(), LogError> {
-        self.active()
-            .write_indexes(&self.dir, &self.tail.encode_offsets(), &self.tail.encode_times())
+        self.active().write_indexes(&self.dir, &self.tail.encode_offsets(), &self.tail.encode_times())
     }
 
     /// Writes the epoch checkpoint if it is not up to date. A flush syncs it.
@@ -273,10 +267,7 @@ impl Log {
         if self.dirt.tail {
             let active = self.active();
             let path = active.log_path(&self.dir);
-            active
-                .log_file(&self.dir)?
-                .set_len(active.size.into())
-                .at(&path)?;
+            active.log_file(&self.dir)?.set_len(active.size.into()).at(&path)?;
             self.dirt.tail = false;
         }
         Ok(())
@@ -326,11 +317,7 @@ impl Log {
             Ok(())
         })?;
         if let Some(stop) = stop {
-            return Err(LogError::Corrupt {
-                path,
-                position: good.into(),
-                reason: stop.reason.to_string(),
-            });
+            return Err(LogError::Corrupt { path, position: good.into(), reason: stop.reason.to_string() });
         }
         segment.write_indexes(&self.dir, &tail.encode_offsets(), &tail.encode_times())?;
         self.segments[index].newest = Some(tail.newest);
@@ -391,9 +378,7 @@ impl Log {
         offset: Offset,
     ) -> Result<Option<u32>, WalkError> {
         let segment = &self.segments[index];
-        let file = segment
-            .log_file(&self.dir)
-            .map_err(|error| WalkError::Io(io::Error::other(error)))?;
+        let file = segment.log_file(&self.dir).map_err(|error| WalkError::Io(io::Error::other(error)))?;
         let mut walk = HeaderWalk::from_entry(&file, hint, segment.base, segment.size)?;
         while let Some(found) = walk.next()? {
             if found.header.last_offset() >= offset {

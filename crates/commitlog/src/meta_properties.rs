@@ -21,19 +21,11 @@ impl MetaProperties {
     pub fn check(&self, path: &Path, cluster_id: ClusterId, node_id: NodeId) -> Result<(), DataDirError> {
         if self.cluster_id != cluster_id {
             let (found, expected) = (self.cluster_id, cluster_id);
-            return Err(DataDirError::OtherCluster {
-                path: path.to_owned(),
-                found,
-                expected,
-            });
+            return Err(DataDirError::OtherCluster { path: path.to_owned(), found, expected });
         }
         if self.node_id != node_id {
             let (found, expected) = (self.node_id, node_id);
-            return Err(DataDirError::OtherNode {
-                path: path.to_owned(),
-                found,
-                expected,
-            });
+            return Err(DataDirError::OtherNode { path: path.to_owned(), found, expected });
         }
         Ok(())
     }
@@ -66,13 +58,9 @@ impl FromStr for MetaProperties {
             return Err(format!("version '{version}' is not known, only 1 is"));
         }
         Ok(Self {
-            cluster_id: value("cluster.id")?
-                .parse()
-                .map_err(|e| named("cluster.id", &e))?,
+            cluster_id: value("cluster.id")?.parse().map_err(|e| named("cluster.id", &e))?,
             node_id: NodeId(value("node.id")?.parse().map_err(|e| named("node.id", &e))?),
-            directory_id: value("directory.id")?
-                .parse()
-                .map_err(|e| named("directory.id", &e))?,
+            directory_id: value("directory.id")?.parse().map_err(|e| named("directory.id", &e))?,
         })
     }
 }

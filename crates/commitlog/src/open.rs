@@ -46,15 +46,9 @@ impl Log {
         let mut segments = Vec::with_capacity(listing.logs.len().max(1));
         for (base, size) in &listing.logs {
             if *size > SEGMENT_BYTES_MAX {
-                let (path, reason) = (
-                    file_path(&dir, *base, LOG),
-                    format!("{size} bytes are too many for a segment"),
-                );
-                return Err(LogError::Corrupt {
-                    path,
-                    position: 0,
-                    reason,
-                });
+                let (path, reason) =
+                    (file_path(&dir, *base, LOG), format!("{size} bytes are too many for a segment"));
+                return Err(LogError::Corrupt { path, position: 0, reason });
             }
             segments.push(Segment::found(*base, *size as u32, &files, now_ms));
         }
@@ -99,11 +93,7 @@ impl Listing {
         listing.logs.sort_unstable();
         // An index without a log would be taken for that of a later segment with the same base.
         for (base, suffix) in &listing.indexes {
-            if listing
-                .logs
-                .binary_search_by_key(base, |(base, _)| *base)
-                .is_err()
-            {
+            if listing.logs.binary_search_by_key(base, |(base, _)| *base).is_err() {
                 listing.leftovers.push(file_path(dir, *base, suffix));
             }
         }
@@ -111,8 +101,6 @@ impl Listing {
     }
 
     fn remove_leftovers(&self) -> Result<(), LogError> {
-        self.leftovers
-            .iter()
-            .try_for_each(|path| crashsafe::remove_if_there(path).at(path))
+        self.leftovers.iter().try_for_each(|path| crashsafe::remove_if_there(path).at(path))
     }
 }

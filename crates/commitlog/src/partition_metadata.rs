@@ -16,13 +16,9 @@ pub(crate) fn write(dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
 
 pub(crate) fn read(dir: &Path) -> Result<TopicId, LogError> {
     let path = dir.join(FILE_NAME);
-    let refuse = |reason: String| LogError::Metadata {
-        path: path.clone(),
-        reason,
-    };
-    let content = crashsafe::read_if_there(&path)
-        .at(&path)?
-        .ok_or_else(|| refuse("is missing".to_owned()))?;
+    let refuse = |reason: String| LogError::Metadata { path: path.clone(), reason };
+    let content =
+        crashsafe::read_if_there(&path).at(&path)?.ok_or_else(|| refuse("is missing".to_owned()))?;
     let text = String::from_utf8_lossy(&content);
     let value = |key: &str| {
         let mut lines = text.lines();

@@ -26,10 +26,7 @@ const NO_TRANSACTION: i64 = -1;
 pub(crate) fn write(dir: &Path, offset: Offset, producers: &Producers) -> io::Result<()> {
     fs::write(file_path(dir, offset, SNAPSHOT), encode(producers))?;
     if !producers.is_empty() {
-        fs::write(
-            file_path(dir, offset, SNAPSHOT_BATCHES),
-            encode_batches(producers),
-        )?;
+        fs::write(file_path(dir, offset, SNAPSHOT_BATCHES), encode_batches(producers))?;
     }
     Ok(())
 }
@@ -72,11 +69,7 @@ fn encode(producers: &Producers) -> Vec<u8> {
     let mut body = Vec::with_capacity(4 + producers.len() * ENTRY_BYTES);
     body.extend_from_slice(&(producers.len() as i32).to_be_bytes());
     for (id, state) in producers.iter() {
-        let none = ProducerBatch {
-            last_sequence: -1,
-            last_offset: Offset(-1),
-            ..ProducerBatch::default()
-        };
+        let none = ProducerBatch { last_sequence: -1, last_offset: Offset(-1), ..ProducerBatch::default() };
         let last = state.batches().last().copied().unwrap_or(none);
         body.extend_from_slice(&id.0.to_be_bytes());
         body.extend_from_slice(&state.epoch().0.to_be_bytes());
@@ -139,16 +132,8 @@ fn decode(content: &[u8], batches: Option<Batches>) -> Option<Producers> {
         let timestamp = i64::from_be_bytes(fields.take()?);
         // Transactions are not kept yet.
         fields.take::<12>()?;
-        let last = ProducerBatch {
-            last_sequence,
-            offset_delta,
-            last_offset,
-            timestamp,
-        };
-        let sidecar = batches
-            .binary_search_by_key(&id, |(id, _)| *id)
-            .ok()
-            .map(|index| &batches[index].1);
+        let last = ProducerBatch { last_sequence, offset_delta, last_offset, timestamp };
+        let sidecar = batches.binary_search_by_key(&id, |(id, _)| *id).ok().map(|index| &batches[index].1);
         let known =
             sidecar.filter(|known| known.last().is_some_and(|known| known.last_offset == last_offset));
         match known {
@@ -212,12 +197,8 @@ mod tests {
     #[test]
     fn the_snapshot_has_kafkas_bytes() {
         let mut producers = Producers::new();
-        let batch = ProducerBatch {
-            last_sequence: 5,
-            offset_delta: 2,
-            last_offset: Offset(77),
-            timestamp: 1,
-        };
+        let batch =
+            ProducerBatch { last_sequence: 5, offset_delta: 2, last_offset: Offset(77), timestamp: 1 };
         producers.restore(ProducerId(1), ProducerEpoch(2), [batch], 0x1234);
         #[rustfmt::skip]
         let body = [
@@ -232,10 +213,7 @@ mod tests {
             0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // no transaction
         ];
         let crc = checksum(CrcAlgorithm::Crc32Iscsi, &body) as u32;
-        assert_eq!(
-            encode(&producers),
-            [&[0, 1][..], &crc.to_be_bytes(), &body].concat()
-        );
+        assert_eq!(encode(&producers), [&[0, 1][..], &crc.to_be_bytes(), &body].concat());
     }
 
     #[test]

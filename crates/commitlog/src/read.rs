@@ -34,11 +34,7 @@ impl Log {
         at_least_one: bool,
     ) -> Result<Option<LogSlice>, ReadError> {
         if from < self.start || from > self.end {
-            return Err(ReadError::OutOfRange {
-                from,
-                start: self.start,
-                end: self.end,
-            });
+            return Err(ReadError::OutOfRange { from, start: self.start, end: self.end });
         }
         let upper = upper.min(self.end);
         let mut index = self.segment_of(from);
@@ -85,19 +81,13 @@ impl Log {
         upper: Offset,
         at_least_one: bool,
     ) -> Result<Option<(u32, Offset)>, LogError> {
-        let (base, size, next_base) = (
-            self.segments[index].base,
-            self.segments[index].size,
-            self.next_base(index),
-        );
+        let (base, size, next_base) =
+            (self.segments[index].base, self.segments[index].size, self.next_base(index));
         let limit = start.saturating_add(max_bytes);
         if upper >= next_base && size <= limit {
             return Ok(Some((size, next_base)));
         }
-        let known = self
-            .boundaries
-            .get(upper)
-            .filter(|_| upper > base && upper < next_base);
+        let known = self.boundaries.get(upper).filter(|_| upper > base && upper < next_base);
         if let Some(end) = known.filter(|end| *end > start && *end <= limit) {
             return Ok(Some((end, upper)));
         }
@@ -105,16 +95,8 @@ impl Log {
         let below = relative(upper, base);
         let hint = self.index_floor(index, |entry| entry.position <= limit && entry.offset < below)?;
         let hint = hint.filter(|entry| entry.position > start);
-        let bounds = Bounds {
-            start,
-            limit,
-            upper,
-            at_least_one,
-        };
-        let end = match bounds
-            .begin(file, hint, base, size)
-            .and_then(|walk| bounds.walk(walk))
-        {
+        let bounds = Bounds { start, limit, upper, at_least_one };
+        let end = match bounds.begin(file, hint, base, size).and_then(|walk| bounds.walk(walk)) {
             // The index misleads; the log decides.
             Err(WalkError::Bad { .. }) if hint.is_some() => {
                 self.rebuild_index(index)?;

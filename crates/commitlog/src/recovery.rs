@@ -78,17 +78,11 @@ impl Log {
                 if scanned.next_offset < checked_from {
                     let path = self.segments[index].log_path(&self.dir);
                     let reason = stop.reason.to_string();
-                    return Err(LogError::Corrupt {
-                        path,
-                        position: scanned.good.into(),
-                        reason,
-                    });
+                    return Err(LogError::Corrupt { path, position: scanned.good.into(), reason });
                 }
                 recovery.torn = match stop.is_incomplete && is_last {
                     true => Torn::IncompleteFinalBatch,
-                    false => Torn::Damaged {
-                        reason: stop.reason.to_string(),
-                    },
+                    false => Torn::Damaged { reason: stop.reason.to_string() },
                 };
                 self.cut_behind(index, scanned.good, recovery)?;
             }
@@ -105,11 +99,9 @@ impl Log {
             index += 1;
         }
         match recovery_point {
-            Some(recovery_point) if self.end.max(log_start) < recovery_point => Err(LogError::Shortened {
-                dir: self.dir.clone(),
-                end: self.end,
-                recovery_point,
-            }),
+            Some(recovery_point) if self.end.max(log_start) < recovery_point => {
+                Err(LogError::Shortened { dir: self.dir.clone(), end: self.end, recovery_point })
+            }
             _ => Ok(()),
         }
     }
@@ -201,10 +193,7 @@ impl Log {
                 && last.0 - segment.base.0 <= i64::from(i32::MAX)
                 && expected_last.take().is_none_or(|expected| expected == last);
             if !fits {
-                return Err(BatchError::InvalidField {
-                    field: "base offset",
-                    value: header.base_offset.0,
-                });
+                return Err(BatchError::InvalidField { field: "base offset", value: header.base_offset.0 });
             }
             tail.note(header, segment.base, found.position, interval);
             next_offset = header.next_offset();
@@ -214,15 +203,7 @@ impl Log {
         let (good, stop) = scan(&file, &path, (from, segment.size), checked_from, visit)?;
         let first = HeaderWalk::new(&file, 0, segment.size).next().ok().flatten();
         let first_timestamp = first.filter(|_| good > 0).map(|found| found.header.max_timestamp);
-        Ok(Scanned {
-            tail,
-            next_offset,
-            first_timestamp,
-            good,
-            stop,
-            checked,
-            rebuilt: false,
-        })
+        Ok(Scanned { tail, next_offset, first_timestamp, good, stop, checked, rebuilt: false })
     }
 
     /// Cuts a segment at `good` and removes those behind it.
@@ -300,10 +281,7 @@ impl Log {
             while let Some(found) = walk.next().map_err(|error| error.into_log_error(&path))? {
                 let header = &found.header;
                 if header.base_offset >= epochs_from
-                    && self
-                        .epochs
-                        .latest()
-                        .is_none_or(|(latest, _)| latest < header.leader_epoch)
+                    && self.epochs.latest().is_none_or(|(latest, _)| latest < header.leader_epoch)
                 {
                     self.dirt.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
                 }
@@ -319,10 +297,7 @@ impl Log {
     fn remove_stray_snapshots(&self, snapshots: &BTreeSet<Offset>) -> Result<(), LogError> {
         let newest = snapshots.range(..=self.end).next_back().copied();
         for offset in snapshots {
-            let begins_segment = self
-                .segments
-                .binary_search_by_key(offset, |segment| segment.base)
-                .is_ok();
+            let begins_segment = self.segments.binary_search_by_key(offset, |segment| segment.base).is_ok();
             if !begins_segment && Some(*offset) != newest {
                 producer_snapshot::remove(&self.dir, *offset).at(&self.dir)?;
             }

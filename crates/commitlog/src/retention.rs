@@ -40,10 +40,7 @@ impl Log {
     /// one is due, a new one is begun. A topic that is only compacted keeps its segments.
     pub fn apply_retention(&mut self, now_ms: i64, high_watermark: Offset) -> Result<Retained, LogError> {
         let due = self.due_segments(now_ms, high_watermark)?;
-        let mut retained = Retained {
-            log_start: self.start,
-            ..Retained::default()
-        };
+        let mut retained = Retained { log_start: self.start, ..Retained::default() };
         if due == 0 {
             return Ok(retained);
         }
@@ -98,14 +95,11 @@ impl Log {
         let Some(retention_ms) = self.config.retention_ms else {
             return Ok(false);
         };
-        let newest = match self
-            .newest_of(index)?
-            .map(|newest| newest.timestamp)
-            .filter(|newest| *newest <= now_ms)
-        {
-            Some(newest) => newest,
-            None => self.segments[index].modified_ms(&self.dir)?,
-        };
+        let newest =
+            match self.newest_of(index)?.map(|newest| newest.timestamp).filter(|newest| *newest <= now_ms) {
+                Some(newest) => newest,
+                None => self.segments[index].modified_ms(&self.dir)?,
+            };
         Ok(now_ms.saturating_sub(newest) > retention_ms)
     }
 

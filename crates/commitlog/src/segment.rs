@@ -51,11 +51,7 @@ impl Segment {
 
     /// A segment whose file was found.
     pub(crate) fn found(base: Offset, size: u32, files: &Arc<FileCache>, now_ms: i64) -> Self {
-        Self {
-            size,
-            has_file: true,
-            ..Self::new(base, files, now_ms)
-        }
+        Self { size, has_file: true, ..Self::new(base, files, now_ms) }
     }
 
     pub(crate) fn log_path(&self, dir: &Path) -> PathBuf {
@@ -65,28 +61,17 @@ impl Segment {
     /// The `.log` file, open for reading and writing, made if it must be.
     pub(crate) fn log_file(&self, dir: &Path) -> Result<Arc<File>, LogError> {
         let path = || self.log_path(dir);
-        let open = || {
-            File::options()
-                .read(true)
-                .write(true)
-                .create(!self.has_file)
-                .truncate(false)
-                .open(path())
-        };
-        self.handle
-            .get(FileKind::Log, open)
-            .map_err(|source| LogError::Io { path: path(), source })
+        let open =
+            || File::options().read(true).write(true).create(!self.has_file).truncate(false).open(path());
+        self.handle.get(FileKind::Log, open).map_err(|source| LogError::Io { path: path(), source })
     }
 
     pub(crate) fn index_file(&self, dir: &Path) -> io::Result<Arc<File>> {
-        self.handle
-            .get(FileKind::Index, || File::open(file_path(dir, self.base, INDEX)))
+        self.handle.get(FileKind::Index, || File::open(file_path(dir, self.base, INDEX)))
     }
 
     pub(crate) fn time_index_file(&self, dir: &Path) -> io::Result<Arc<File>> {
-        self.handle.get(FileKind::TimeIndex, || {
-            File::open(file_path(dir, self.base, TIME_INDEX))
-        })
+        self.handle.get(FileKind::TimeIndex, || File::open(file_path(dir, self.base, TIME_INDEX)))
     }
 
     /// Writes both index files anew.
@@ -117,12 +102,8 @@ impl Segment {
     /// When the file was last written: an upper bound for when its batches were appended.
     pub(crate) fn modified_ms(&self, dir: &Path) -> Result<i64, LogError> {
         let path = self.log_path(dir);
-        let modified = fs::metadata(&path)
-            .and_then(|metadata| metadata.modified())
-            .at(&path)?;
-        Ok(modified
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64))
+        let modified = fs::metadata(&path).and_then(|metadata| metadata.modified()).at(&path)?;
+        Ok(modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64))
     }
 }
 
@@ -153,16 +134,10 @@ mod tests {
     fn file_names_are_kafkas() {
         let path = file_path(Path::new("/d"), Offset(42), LOG);
         assert_eq!(path, Path::new("/d/00000000000000000042.log"));
-        assert_eq!(
-            parse_file_name("00000000000000000042.log.deleted"),
-            Some((Offset(42), "log.deleted"))
-        );
-        for other in [
-            "leader-epoch-checkpoint",
-            "42.log",
-            "+0000000000000000042.log",
-            "99999999999999999999.log",
-        ] {
+        assert_eq!(parse_file_name("00000000000000000042.log.deleted"), Some((Offset(42), "log.deleted")));
+        for other in
+            ["leader-epoch-checkpoint", "42.log", "+0000000000000000042.log", "99999999999999999999.log"]
+        {
             assert_eq!(parse_file_name(other), None, "{other}");
         }
     }

@@ -29,10 +29,7 @@ impl Log {
     pub fn offset_for_timestamp(&mut self, timestamp: i64) -> Result<Option<TimestampOffset>, LogError> {
         let timestamp = timestamp.max(0);
         for index in self.segment_of(self.start)..self.segments.len() {
-            if self
-                .newest_of(index)?
-                .is_none_or(|newest| newest.timestamp < timestamp)
-            {
+            if self.newest_of(index)?.is_none_or(|newest| newest.timestamp < timestamp) {
                 continue;
             }
             // Everything up to this entry's offset is older.
@@ -100,11 +97,7 @@ impl Log {
 /// was appended; if its records cannot be read, the batch as a whole is the answer.
 fn first_in(found: &Found, batch: Bytes, from: Offset, timestamp: i64) -> Option<TimestampOffset> {
     let header = &found.header;
-    let answer = |timestamp, offset| TimestampOffset {
-        timestamp,
-        offset,
-        leader_epoch: header.leader_epoch,
-    };
+    let answer = |timestamp, offset| TimestampOffset { timestamp, offset, leader_epoch: header.leader_epoch };
     match decode_records(&batch, DECOMPRESSED_BYTES_MAX) {
         Ok(records) => records
             .iter()

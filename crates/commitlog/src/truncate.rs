@@ -36,12 +36,8 @@ impl Log {
         // At a segment's base the segment itself stays, empty: its name remembers the end.
         let index = self.segment_of(offset);
         let was_active = self.is_active(index);
-        let position = self
-            .position_of(index, offset)?
-            .unwrap_or(self.segments[index].size);
-        let end = self
-            .base_offset_at(index, position)?
-            .map_or(offset, |base| base.min(offset));
+        let position = self.position_of(index, offset)?.unwrap_or(self.segments[index].size);
+        let end = self.base_offset_at(index, position)?.map_or(offset, |base| base.min(offset));
         self.dirt.truncations = self.dirt.truncations.wrapping_add(1);
         (self.dirt.folder, self.dirt.contents) = (true, true);
         self.recovery_point = self.recovery_point.min(end);
@@ -100,9 +96,7 @@ impl Log {
         }
         let file = segment.log_file(&self.dir)?;
         let mut walk = crate::walk::HeaderWalk::new(&file, position, segment.size);
-        let found = walk
-            .next()
-            .map_err(|error| error.into_log_error(&segment.log_path(&self.dir)))?;
+        let found = walk.next().map_err(|error| error.into_log_error(&segment.log_path(&self.dir)))?;
         Ok(found.map(|found| found.header.base_offset))
     }
 

@@ -28,15 +28,10 @@ impl WalkError {
     /// For a walk over bytes that must be right.
     pub(crate) fn into_log_error(self, path: &Path) -> LogError {
         match self {
-            WalkError::Io(source) => LogError::Io {
-                path: path.to_owned(),
-                source,
-            },
-            WalkError::Bad { position, reason } => LogError::Corrupt {
-                path: path.to_owned(),
-                position,
-                reason: reason.to_string(),
-            },
+            WalkError::Io(source) => LogError::Io { path: path.to_owned(), source },
+            WalkError::Bad { position, reason } => {
+                LogError::Corrupt { path: path.to_owned(), position, reason: reason.to_string() }
+            }
         }
     }
 }
@@ -56,13 +51,7 @@ impl Found {
 
 impl<'f> HeaderWalk<'f> {
     pub(crate) fn new(file: &'f File, position: u32, limit: u32) -> Self {
-        Self {
-            file,
-            position: position.into(),
-            limit: limit.into(),
-            chunk: Vec::new(),
-            chunk_at: 0,
-        }
+        Self { file, position: position.into(), limit: limit.into(), chunk: Vec::new(), chunk_at: 0 }
     }
 
     /// A walk from the batch that an index entry names, which is compared with what is there; without an entry, from the
@@ -79,14 +68,9 @@ impl<'f> HeaderWalk<'f> {
         let mut walk = Self::new(file, entry.position, limit);
         let found = walk.next()?.map(|found| found.header.last_offset());
         if found != Some(base.plus(entry.offset.into())) {
-            let reason = BatchError::InvalidField {
-                field: "last offset",
-                value: found.map_or(-1, |found| found.0),
-            };
-            return Err(WalkError::Bad {
-                position: entry.position.into(),
-                reason,
-            });
+            let reason =
+                BatchError::InvalidField { field: "last offset", value: found.map_or(-1, |found| found.0) };
+            return Err(WalkError::Bad { position: entry.position.into(), reason });
         }
         walk.position = entry.position.into();
         Ok(walk)
@@ -100,22 +84,14 @@ impl<'f> HeaderWalk<'f> {
         }
         let position = self.position;
         let bad = |reason| WalkError::Bad { position, reason };
-        let bytes = self
-            .peek(left.min(HEADER_BYTES as u64) as usize)
-            .map_err(WalkError::Io)?;
+        let bytes = self.peek(left.min(HEADER_BYTES as u64) as usize).map_err(WalkError::Io)?;
         let header = BatchHeader::parse(bytes).map_err(bad)?;
         let needed = header.total_bytes();
         if needed as u64 > left {
-            return Err(bad(BatchError::Truncated {
-                needed,
-                there: left as usize,
-            }));
+            return Err(bad(BatchError::Truncated { needed, there: left as usize }));
         }
         self.position += needed as u64;
-        Ok(Some(Found {
-            position: position as u32,
-            header,
-        }))
+        Ok(Some(Found { position: position as u32, header }))
     }
 
     /// Checks the CRC of a batch that was found here. `buffer` is memory to use again.
@@ -185,12 +161,6 @@ pub(crate) fn scan(
             Err(WalkError::Bad { reason, .. }) => reason,
         };
         let is_incomplete = matches!(reason, BatchError::Truncated { .. });
-        return Ok((
-            good,
-            Some(Stop {
-                reason,
-                is_incomplete,
-            }),
-        ));
+        return Ok((good, Some(Stop { reason, is_incomplete })));
     }
 }

@@ -36,16 +36,9 @@ fn a_log_cut_at_any_byte_of_its_last_batch_keeps_the_others() {
         let (mut log, recovery) = fixture.recover(0);
         assert_eq!(log.end_offset(), Offset(4), "cut at {cut}");
         assert_eq!(recovery.truncated_bytes as usize, cut - ends[2]);
-        let torn = if cut == ends[2] {
-            Torn::No
-        } else {
-            Torn::IncompleteFinalBatch
-        };
+        let torn = if cut == ends[2] { Torn::No } else { Torn::IncompleteFinalBatch };
         assert_eq!(recovery.torn, torn);
-        assert_eq!(
-            fs::metadata(fixture.path(&log_name(0))).unwrap().len() as usize,
-            ends[2]
-        );
+        assert_eq!(fs::metadata(fixture.path(&log_name(0))).unwrap().len() as usize, ends[2]);
         // What was cut may come again; what was not is a duplicate.
         assert!(append(&mut log, &idempotent(5, 0, 2, 2)).duplicate);
         assert_eq!(append(&mut log, &idempotent(5, 0, 4, 2)).base_offset, Offset(4));
@@ -80,12 +73,8 @@ fn a_damaged_batch_below_the_recovery_point_is_corruption_and_nothing_is_cut() {
     let mut bytes = fs::read(fixture.path(&log_name(0))).unwrap();
     bytes[ends[1] + 16] = 9;
     fs::write(fixture.path(&log_name(0)), &bytes).unwrap();
-    let refused = fixture.try_open(OpenMode::Recover {
-        recovery_point: Offset(6),
-    });
-    let Err(LogError::Corrupt { position, .. }) = refused else {
-        panic!("{refused:?}")
-    };
+    let refused = fixture.try_open(OpenMode::Recover { recovery_point: Offset(6) });
+    let Err(LogError::Corrupt { position, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(position as usize, ends[1]);
     assert_eq!(fs::read(fixture.path(&log_name(0))).unwrap(), bytes);
 }
@@ -96,21 +85,11 @@ fn a_log_that_ends_below_its_recovery_point_is_not_opened() {
     let ends = killed(&fixture);
     let whole = fs::read(fixture.path(&log_name(0))).unwrap();
     fs::write(fixture.path(&log_name(0)), &whole[..ends[2]]).unwrap();
-    let refused = fixture.try_open(OpenMode::Recover {
-        recovery_point: Offset(6),
-    });
-    assert!(
-        matches!(refused, Err(LogError::Shortened { end: Offset(4), .. })),
-        "{refused:?}"
-    );
+    let refused = fixture.try_open(OpenMode::Recover { recovery_point: Offset(6) });
+    assert!(matches!(refused, Err(LogError::Shortened { end: Offset(4), .. })), "{refused:?}");
     fs::remove_file(fixture.path(&log_name(0))).unwrap();
-    let refused = fixture.try_open(OpenMode::Recover {
-        recovery_point: Offset(6),
-    });
-    assert!(
-        matches!(refused, Err(LogError::Shortened { end: Offset(0), .. })),
-        "{refused:?}"
-    );
+    let refused = fixture.try_open(OpenMode::Recover { recovery_point: Offset(6) });
+    assert!(matches!(refused, Err(LogError::Shortened { end: Offset(0), .. })), "{refused:?}");
 }
 
 #[test]
@@ -148,22 +127,15 @@ fn a_clean_close_is_opened_without_a_scan() {
     let mut log = fixture.create();
     log.assign_epoch(LeaderEpoch(3));
     for n in 0..10 {
-        log.append_as_leader(&idempotent(n % 3, 0, n as i32 / 3, 1), LeaderEpoch(3), NOW)
-            .unwrap();
+        log.append_as_leader(&idempotent(n % 3, 0, n as i32 / 3, 1), LeaderEpoch(3), NOW).unwrap();
     }
     let (producers, epochs) = (log.producers().clone(), log.epochs().clone());
     assert_eq!(log.close().unwrap(), Offset(10));
     let (mut log, recovery) = fixture.open(OpenMode::Clean);
     assert_eq!(recovery, Default::default());
     assert_eq!((log.end_offset(), log.recovery_point()), (Offset(10), Offset(10)));
-    assert_eq!(
-        (log.producers(), log.epochs(), log.topic_id()),
-        (&producers, &epochs, TOPIC)
-    );
-    assert_eq!(
-        offsets(&read_all(&mut log, Offset(0), 200)),
-        (0..10).collect::<Vec<_>>()
-    );
+    assert_eq!((log.producers(), log.epochs(), log.topic_id()), (&producers, &epochs, TOPIC));
+    assert_eq!(offsets(&read_all(&mut log, Offset(0), 200)), (0..10).collect::<Vec<_>>());
     let before = fixture.names();
     assert_eq!(log.close().unwrap(), Offset(10));
     assert_eq!(fixture.names(), before, "nothing happened, nothing is written");
@@ -177,16 +149,9 @@ fn indexes_are_rebuilt_when_they_are_missing_or_wrong() {
         append(&mut log, &batch(1, NOW + n, 30));
     }
     log.close().unwrap();
-    let indexes: Vec<_> = fixture
-        .names()
-        .into_iter()
-        .filter(|name| name.ends_with("index"))
-        .collect();
+    let indexes: Vec<_> = fixture.names().into_iter().filter(|name| name.ends_with("index")).collect();
     assert!(indexes.len() >= 8);
-    let right: Vec<_> = indexes
-        .iter()
-        .map(|name| fs::read(fixture.path(name)).unwrap())
-        .collect();
+    let right: Vec<_> = indexes.iter().map(|name| fs::read(fixture.path(name)).unwrap()).collect();
     let damage: [&Damage; 5] = [
         &|_| Vec::new(),
         &|bytes| bytes[..bytes.len() - 3].to_vec(),
@@ -196,12 +161,8 @@ fn indexes_are_rebuilt_when_they_are_missing_or_wrong() {
     ];
     for (case, damage) in damage.iter().enumerate() {
         for mode in [
-            OpenMode::Recover {
-                recovery_point: Offset(0),
-            },
-            OpenMode::Recover {
-                recovery_point: Offset(100),
-            },
+            OpenMode::Recover { recovery_point: Offset(0) },
+            OpenMode::Recover { recovery_point: Offset(100) },
             OpenMode::Clean,
         ] {
             for (name, bytes) in indexes.iter().zip(&right) {
@@ -218,18 +179,10 @@ fn indexes_are_rebuilt_when_they_are_missing_or_wrong() {
                     );
                 }
             }
-            if mode
-                == (OpenMode::Recover {
-                    recovery_point: Offset(0),
-                })
-            {
+            if mode == (OpenMode::Recover { recovery_point: Offset(0) }) {
                 log.close().unwrap();
                 for (name, bytes) in indexes.iter().zip(&right) {
-                    assert_eq!(
-                        &fs::read(fixture.path(name)).unwrap(),
-                        bytes,
-                        "case {case} {name}"
-                    );
+                    assert_eq!(&fs::read(fixture.path(name)).unwrap(), bytes, "case {case} {name}");
                 }
             }
         }
@@ -238,10 +191,7 @@ fn indexes_are_rebuilt_when_they_are_missing_or_wrong() {
         fs::remove_file(fixture.path(name)).unwrap();
     }
     let (mut log, _) = fixture.open(OpenMode::Clean);
-    assert_eq!(
-        log.offset_for_timestamp(NOW + 42).unwrap().unwrap().offset,
-        Offset(42)
-    );
+    assert_eq!(log.offset_for_timestamp(NOW + 42).unwrap().unwrap().offset, Offset(42));
     assert_eq!(offsets(&read_all(&mut log, Offset(0), 500)).len(), 100);
 }
 
@@ -260,15 +210,11 @@ fn all_five_batches_of_a_producer_are_known_after_a_crash_and_after_a_roll() {
         assert_eq!(log.producers().get(ProducerId(5)).unwrap().batches(), before);
         assert_eq!(append(&mut log, &idempotent(5, 1, 15, 1)).base_offset, Offset(15));
     };
-    check(OpenMode::Recover {
-        recovery_point: Offset(0),
-    });
+    check(OpenMode::Recover { recovery_point: Offset(0) });
     for name in fixture.names().iter().filter(|name| name.contains("snapshot")) {
         fs::write(fixture.path(name), b"garbage").unwrap();
     }
-    check(OpenMode::Recover {
-        recovery_point: Offset(20),
-    });
+    check(OpenMode::Recover { recovery_point: Offset(20) });
     for name in fixture.names().iter().filter(|name| name.contains("snapshot")) {
         fs::remove_file(fixture.path(name)).unwrap();
     }
@@ -280,15 +226,11 @@ fn epochs_are_rebuilt_from_the_batches() {
     let fixture = Fixture::new(&[("segment.bytes", "200")]);
     let mut log = fixture.create();
     for epoch in [1, 1, 4, 6, 6] {
-        log.append_as_leader(&batch(1, NOW, 30), LeaderEpoch(epoch), NOW)
-            .unwrap();
+        log.append_as_leader(&batch(1, NOW, 30), LeaderEpoch(epoch), NOW).unwrap();
     }
     let epochs = log.epochs().clone();
     log.close().unwrap();
-    assert_eq!(
-        fs::read_to_string(fixture.path("leader-epoch-checkpoint")).unwrap(),
-        "0\n3\n1 0\n4 2\n6 3\n"
-    );
+    assert_eq!(fs::read_to_string(fixture.path("leader-epoch-checkpoint")).unwrap(), "0\n3\n1 0\n4 2\n6 3\n");
     for content in [None, Some(""), Some("0\n1\nx y\n")] {
         match content {
             Some(content) => fs::write(fixture.path("leader-epoch-checkpoint"), content).unwrap(),
@@ -303,17 +245,9 @@ fn a_folder_without_metadata_is_refused_and_one_without_records_made_again() {
     let fixture = Fixture::new(&[]);
     fs::create_dir(fixture.dir()).unwrap();
     let refused = fixture.try_open(OpenMode::Clean).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        format!("{}: is missing", fixture.path("partition.metadata").display())
-    );
+    assert_eq!(refused.to_string(), format!("{}: is missing", fixture.path("partition.metadata").display()));
     append(&mut fixture.create(), &batch(1, NOW, 1));
-    let again = commitlog::Log::create(
-        fixture.dir(),
-        TOPIC,
-        fixture.config.clone(),
-        fixture.files.clone(),
-    );
+    let again = commitlog::Log::create(fixture.dir(), TOPIC, fixture.config.clone(), fixture.files.clone());
     assert!(matches!(again, Err(LogError::Io { .. })), "there are records");
 }
 
@@ -321,19 +255,10 @@ fn a_folder_without_metadata_is_refused_and_one_without_records_made_again() {
 fn a_log_start_above_everything_begins_a_new_log_there() {
     let fixture = Fixture::new(&[]);
     killed(&fixture);
-    let mode = OpenMode::Recover {
-        recovery_point: Offset(0),
-    };
+    let mode = OpenMode::Recover { recovery_point: Offset(0) };
     let files = fixture.files.clone();
-    let (mut log, _) = commitlog::Log::open(
-        fixture.dir(),
-        fixture.config.clone(),
-        files,
-        mode,
-        Offset(50),
-        NOW,
-    )
-    .unwrap();
+    let (mut log, _) =
+        commitlog::Log::open(fixture.dir(), fixture.config.clone(), files, mode, Offset(50), NOW).unwrap();
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(50), Offset(50)));
     assert_eq!(append(&mut log, &batch(1, NOW, 1)).base_offset, Offset(50));
 }

@@ -20,10 +20,7 @@ fn a_second_opening_of_the_same_folder_is_refused() {
     let refused = DataDir::open(first.path()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        format!(
-            "data folder {} is in use by another process",
-            first.path().display()
-        )
+        format!("data folder {} is in use by another process", first.path().display())
     );
     let path = first.path().to_owned();
     drop(first);
@@ -71,16 +68,8 @@ fn the_mark_of_a_clean_shutdown_is_taken_once() {
     assert_eq!(data.take_clean_shutdown().unwrap(), None);
     data.write_clean_shutdown(NodeEpoch(42)).unwrap();
     let path = folder.path().join(".kafka_cleanshutdown");
-    assert_eq!(
-        fs::read_to_string(&path).unwrap(),
-        r#"{"version":0,"brokerEpoch":42}"#
-    );
-    assert_eq!(
-        data.take_clean_shutdown().unwrap(),
-        Some(CleanShutdown {
-            node_epoch: NodeEpoch(42)
-        })
-    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"version":0,"brokerEpoch":42}"#);
+    assert_eq!(data.take_clean_shutdown().unwrap(), Some(CleanShutdown { node_epoch: NodeEpoch(42) }));
     assert_eq!(data.take_clean_shutdown().unwrap(), None);
     for unknown in ["", "{}", r#"{"version":1,"brokerEpoch":42}"#] {
         fs::write(&path, unknown).unwrap();
@@ -94,11 +83,7 @@ fn one_checkpoint_file_holds_all_partitions() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
     let offsets = BTreeMap::from([(tp("a", 1), Offset(5)), (tp("b-c", 0), Offset(7))]);
-    for kind in [
-        CheckpointKind::RecoveryPoint,
-        CheckpointKind::LogStart,
-        CheckpointKind::Replication,
-    ] {
+    for kind in [CheckpointKind::RecoveryPoint, CheckpointKind::LogStart, CheckpointKind::Replication] {
         assert_eq!(data.read_checkpoint(kind).unwrap(), BTreeMap::new());
         data.write_checkpoint(kind, &offsets).unwrap();
         assert_eq!(data.read_checkpoint(kind).unwrap(), offsets);
@@ -112,10 +97,7 @@ fn one_checkpoint_file_holds_all_partitions() {
     assert_eq!(names(folder.path()), expected);
     fs::write(folder.path().join(expected[2]), "0\n5\n").unwrap();
     let refused = data.read_checkpoint(CheckpointKind::RecoveryPoint);
-    assert!(
-        matches!(refused, Err(DataDirError::IllFormed { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DataDirError::IllFormed { .. })), "{refused:?}");
 }
 
 #[test]
@@ -127,18 +109,11 @@ fn deleted_partitions_are_put_aside_and_removed_later() {
         fs::create_dir(folder.path().join(name)).unwrap();
     }
     let listed = |data: &DataDir| -> Vec<_> {
-        data.list_partitions()
-            .unwrap()
-            .into_iter()
-            .map(|found| found.partition)
-            .collect()
+        data.list_partitions().unwrap().into_iter().map(|found| found.partition).collect()
     };
     assert_eq!(listed(&data), [tp("a-b", 0), tp("b", 7), tp(&long, 3)]);
     let retired = data.retire_partition(&tp("b", 7), Uuid::from_u128(0xab)).unwrap();
-    assert_eq!(
-        retired,
-        folder.path().join("b-7.000000000000000000000000000000ab-delete")
-    );
+    assert_eq!(retired, folder.path().join("b-7.000000000000000000000000000000ab-delete"));
     let retired = data.retire_partition(&tp(&long, 3), Uuid::from_u128(1)).unwrap();
     assert_eq!(retired.file_name().unwrap().len(), 255);
     fs::create_dir(data.partition_path(&tp("b", 7))).unwrap();

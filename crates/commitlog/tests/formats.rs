@@ -19,25 +19,15 @@ fn an_index_names_the_last_offset_of_the_batch_at_a_position() {
     log.roll(NOW).unwrap();
     // More than the interval lies behind after every second batch.
     let entries = [[5, 2 * size], [9, 4 * size]];
-    let expected: Vec<u8> = entries
-        .iter()
-        .flatten()
-        .flat_map(|field| field.to_be_bytes())
-        .collect();
-    assert_eq!(
-        fs::read(fixture.path(&format!("{:020}.index", 0))).unwrap(),
-        expected
-    );
+    let expected: Vec<u8> = entries.iter().flatten().flat_map(|field| field.to_be_bytes()).collect();
+    assert_eq!(fs::read(fixture.path(&format!("{:020}.index", 0))).unwrap(), expected);
     // The newest time so far, with the last offset of the first batch that has it; and at the end, what is newer.
     let entries = [(NOW + 5, 3i32), (NOW + 9, 7)];
     let expected: Vec<u8> = entries
         .iter()
         .flat_map(|(time, offset)| [&time.to_be_bytes()[..], &offset.to_be_bytes()].concat())
         .collect();
-    assert_eq!(
-        fs::read(fixture.path(&format!("{:020}.timeindex", 0))).unwrap(),
-        expected
-    );
+    assert_eq!(fs::read(fixture.path(&format!("{:020}.timeindex", 0))).unwrap(), expected);
 }
 
 #[test]

@@ -101,37 +101,18 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
                 let timestamp = model.clock + n as i64 % 2;
                 let value = vec![(base + n as i64) as u8; *size];
                 builder.push(timestamp, None, Some(&value), &[]);
-                model.records.push(ModelRecord {
-                    value,
-                    timestamp,
-                    base,
-                });
+                model.records.push(ModelRecord { value, timestamp, base });
             }
             if producer >= 0 {
-                let last = model
-                    .of_producer(producer)
-                    .last()
-                    .map_or(-1, |(sequence, _)| *sequence);
+                let last = model.of_producer(producer).last().map_or(-1, |(sequence, _)| *sequence);
                 builder.producer(ProducerId(producer), ProducerEpoch(0), last + 1);
-                model
-                    .sent
-                    .push((producer, last + sizes.len() as i32, model.end() - 1));
+                model.sent.push((producer, last + sizes.len() as i32, model.end() - 1));
             }
             let batch = builder.build();
-            let appended = log
-                .append_as_leader(&batch, LeaderEpoch(model.epoch), NOW)
-                .unwrap();
+            let appended = log.append_as_leader(&batch, LeaderEpoch(model.epoch), NOW).unwrap();
             if producer >= 0 {
-                let again = log
-                    .append_as_leader(&batch, LeaderEpoch(model.epoch), NOW)
-                    .unwrap();
-                prop_assert_eq!(
-                    again,
-                    Appended {
-                        duplicate: true,
-                        ..appended
-                    }
-                );
+                let again = log.append_as_leader(&batch, LeaderEpoch(model.epoch), NOW).unwrap();
+                prop_assert_eq!(again, Appended { duplicate: true, ..appended });
             }
             prop_assert_eq!(appended.base_offset, Offset(base));
             prop_assert_eq!(appended.last_offset, Offset(model.end() - 1));
@@ -148,14 +129,9 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
         Step::ByTime(index) => {
             let timestamp = NOW - 50 + index.index((model.clock - NOW + 200).max(1) as usize) as i64;
             let known = &model.records[model.start as usize..];
-            let expected = known
-                .iter()
-                .position(|r| r.timestamp >= timestamp)
-                .map(|n| model.start + n as i64);
-            let found = log
-                .offset_for_timestamp(timestamp)
-                .unwrap()
-                .map(|found| found.offset.0);
+            let expected =
+                known.iter().position(|r| r.timestamp >= timestamp).map(|n| model.start + n as i64);
+            let found = log.offset_for_timestamp(timestamp).unwrap().map(|found| found.offset.0);
             prop_assert_eq!(found, expected, "first from {}", timestamp);
         }
         Step::Retain(bytes) => {
@@ -175,11 +151,8 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
         }
         Step::Truncate(to) => {
             let to = model.offset(to);
-            let end = model
-                .records
-                .get(to as usize)
-                .map_or(to, |record| record.base)
-                .max(model.start.min(to));
+            let end =
+                model.records.get(to as usize).map_or(to, |record| record.base).max(model.start.min(to));
             prop_assert_eq!(log.truncate_to(Offset(to)).unwrap(), Offset(end));
             model.truncate(end);
         }
@@ -209,27 +182,13 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
             model.truncate(end);
         }
     }
-    prop_assert_eq!(
-        (log.start_offset(), log.end_offset()),
-        (Offset(model.start), Offset(model.end()))
-    );
+    prop_assert_eq!((log.start_offset(), log.end_offset()), (Offset(model.start), Offset(model.end())));
     prop_assert!(log.recovery_point() <= log.end_offset());
     for producer in 0..3 {
-        let known = log
-            .producers()
-            .get(ProducerId(producer))
-            .map_or(&[][..], |state| state.batches());
-        let known: Vec<_> = known
-            .iter()
-            .map(|batch| (batch.last_sequence, batch.last_offset.0))
-            .collect();
+        let known = log.producers().get(ProducerId(producer)).map_or(&[][..], |state| state.batches());
+        let known: Vec<_> = known.iter().map(|batch| (batch.last_sequence, batch.last_offset.0)).collect();
         let sent = model.of_producer(producer);
-        prop_assert_eq!(
-            known,
-            &sent[sent.len().saturating_sub(5)..],
-            "producer {}",
-            producer
-        );
+        prop_assert_eq!(known, &sent[sent.len().saturating_sub(5)..], "producer {}", producer);
     }
     Ok(log)
 }
@@ -240,9 +199,7 @@ fn tear(fixture: &Fixture, model: &Model, cut: Index, garbage: &[u8]) {
     let Some(last) = last else { return };
     let whole = fs::read(fixture.path(&last)).unwrap();
     let batches = records::check_batches(&whole).map(|batch| batch.unwrap());
-    let kept = batches
-        .take_while(|(_, header)| header.next_offset().0 <= model.flushed)
-        .last();
+    let kept = batches.take_while(|(_, header)| header.next_offset().0 <= model.flushed).last();
     let kept = kept.map_or(0, |(range, _)| range.end);
     let cut = kept + cut.index(whole.len() - kept + 1);
     fs::write(fixture.path(&last), [&whole[..cut], garbage].concat()).unwrap();

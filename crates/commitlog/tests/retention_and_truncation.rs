@@ -12,8 +12,7 @@ use fixture::*;
 fn ten(fixture: &Fixture) -> Log {
     let mut log = fixture.create();
     for n in 0..10 {
-        log.append_as_leader(&batch(1, NOW + n * 1000, 30), LeaderEpoch(n as i32 / 4), NOW)
-            .unwrap();
+        log.append_as_leader(&batch(1, NOW + n * 1000, 30), LeaderEpoch(n as i32 / 4), NOW).unwrap();
     }
     assert_eq!(log.segments(), 5);
     log
@@ -27,36 +26,17 @@ fn segments_go_when_their_newest_record_is_too_old() {
     let mut log = ten(&fixture);
     let size = log.size_bytes();
     // The newest records of the segments are 1, 3, 5, 7 and 9 seconds late.
-    assert_eq!(
-        log.apply_retention(NOW + 6000, Offset(10)).unwrap(),
-        Retained::default()
-    );
+    assert_eq!(log.apply_retention(NOW + 6000, Offset(10)).unwrap(), Retained::default());
     let retained = log.apply_retention(NOW + 8001, Offset(10)).unwrap();
-    assert_eq!(
-        retained,
-        Retained {
-            segments: 2,
-            bytes: size * 2 / 5,
-            log_start: Offset(4)
-        }
-    );
+    assert_eq!(retained, Retained { segments: 2, bytes: size * 2 / 5, log_start: Offset(4) });
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(4), Offset(10)));
     assert_eq!(offsets(&read_all(&mut log, Offset(4), 1000)), [4, 5, 6, 7, 8, 9]);
-    let deleted = || {
-        fixture
-            .names()
-            .into_iter()
-            .filter(|name| name.ends_with(".deleted"))
-            .count()
-    };
+    let deleted = || fixture.names().into_iter().filter(|name| name.ends_with(".deleted")).count();
     assert_eq!((deleted(), log.has_deleted()), (6, true));
     assert_eq!(log.remove_deleted(NOW + 8100).unwrap(), 0);
     assert_eq!(log.remove_deleted(NOW + 8101).unwrap(), 2);
     assert_eq!((deleted(), log.has_deleted()), (0, false));
-    assert_eq!(
-        log.epochs().entries(),
-        [(LeaderEpoch(1), Offset(4)), (LeaderEpoch(2), Offset(8))]
-    );
+    assert_eq!(log.epochs().entries(), [(LeaderEpoch(1), Offset(4)), (LeaderEpoch(2), Offset(8))]);
 }
 
 #[test]
@@ -66,17 +46,9 @@ fn an_expired_active_segment_goes_and_the_offsets_go_on() {
     let retained = log.apply_retention(NOW + 1_000_000, Offset(10)).unwrap();
     assert_eq!((retained.segments, retained.log_start), (5, Offset(10)));
     assert_eq!((log.size_bytes(), log.segments()), (0, 1));
-    assert_eq!(
-        log.apply_retention(NOW + 1_000_000, Offset(10)).unwrap().segments,
-        0
-    );
+    assert_eq!(log.apply_retention(NOW + 1_000_000, Offset(10)).unwrap().segments, 0);
     drop(log);
-    for mode in [
-        OpenMode::Clean,
-        OpenMode::Recover {
-            recovery_point: Offset(10),
-        },
-    ] {
+    for mode in [OpenMode::Clean, OpenMode::Recover { recovery_point: Offset(10) }] {
         let (mut log, _) = fixture.open(mode);
         assert_eq!(
             (log.start_offset(), log.end_offset()),
@@ -86,20 +58,14 @@ fn an_expired_active_segment_goes_and_the_offsets_go_on() {
         assert_eq!(log.epochs().latest(), Some((LeaderEpoch(2), Offset(10))));
         assert!(log.read(Offset(10), 10, Offset(10), true).unwrap().is_none());
     }
-    assert!(
-        !fixture.names().iter().any(|name| name.ends_with(".deleted")),
-        "swept when opened"
-    );
+    assert!(!fixture.names().iter().any(|name| name.ends_with(".deleted")), "swept when opened");
 }
 
 #[test]
 fn what_is_not_committed_is_never_deleted() {
     let fixture = Fixture::new(&[SMALL, ("retention.ms", "1"), ("retention.bytes", "0")]);
     let mut log = ten(&fixture);
-    assert_eq!(
-        log.apply_retention(NOW + 1_000_000, Offset(5)).unwrap().log_start,
-        Offset(4)
-    );
+    assert_eq!(log.apply_retention(NOW + 1_000_000, Offset(5)).unwrap().log_start, Offset(4));
 }
 
 #[test]
@@ -109,16 +75,8 @@ fn the_oldest_segments_go_while_the_log_is_too_large() {
     let segment = log.size_bytes() / 5;
     assert!((3 * segment..4 * segment).contains(&(420 + segment)), "{segment}");
     let retained = log.apply_retention(NOW, Offset(10)).unwrap();
-    assert_eq!(
-        (retained.segments, log.size_bytes()),
-        (2, 3 * segment),
-        "never below the limit"
-    );
-    log.set_config(config(&[
-        SMALL,
-        ("retention.bytes", "0"),
-        ("cleanup.policy", "compact"),
-    ]));
+    assert_eq!((retained.segments, log.size_bytes()), (2, 3 * segment), "never below the limit");
+    log.set_config(config(&[SMALL, ("retention.bytes", "0"), ("cleanup.policy", "compact")]));
     assert_eq!(log.apply_retention(NOW, Offset(10)).unwrap().segments, 0);
 }
 
@@ -150,8 +108,7 @@ fn truncation_cuts_segments_batches_producers_and_epochs() {
     let fixture = Fixture::new(&[("segment.bytes", "220"), ("index.interval.bytes", "0")]);
     let mut log = fixture.create();
     for n in 0..12 {
-        log.append_as_leader(&idempotent(7, 0, n, 1), LeaderEpoch(n / 3), NOW)
-            .unwrap();
+        log.append_as_leader(&idempotent(7, 0, n, 1), LeaderEpoch(n / 3), NOW).unwrap();
     }
     log.flush().unwrap();
     assert_eq!(log.truncate_to(Offset(20)).unwrap(), Offset(12));
@@ -161,18 +118,9 @@ fn truncation_cuts_segments_batches_producers_and_epochs() {
         assert_eq!(log.epochs().latest().unwrap().0, LeaderEpoch((to as i32 - 1) / 3));
         let expected = to.min(5) as usize;
         let known = log.producers().iter().next().unwrap().1.batches().to_vec();
-        assert_eq!(
-            (known.len(), known.last().unwrap().last_offset),
-            (expected, Offset(to - 1)),
-            "to {to}"
-        );
-        assert_eq!(
-            offsets(&read_all(&mut log, Offset(0), 150)),
-            (0..to).collect::<Vec<_>>()
-        );
-        let again = log
-            .append_as_leader(&idempotent(7, 0, to as i32, 1), LeaderEpoch(9), NOW)
-            .unwrap();
+        assert_eq!((known.len(), known.last().unwrap().last_offset), (expected, Offset(to - 1)), "to {to}");
+        assert_eq!(offsets(&read_all(&mut log, Offset(0), 150)), (0..to).collect::<Vec<_>>());
+        let again = log.append_as_leader(&idempotent(7, 0, to as i32, 1), LeaderEpoch(9), NOW).unwrap();
         assert_eq!((again.base_offset, again.duplicate), (Offset(to), false));
     }
     drop(log);
@@ -197,11 +145,7 @@ fn a_truncation_that_cuts_nothing_forgets_the_epoch_at_the_end() {
     log.assign_epoch(LeaderEpoch(5));
     assert_eq!(log.epochs().latest(), Some((LeaderEpoch(5), Offset(4))));
     assert_eq!(log.truncate_to(Offset(4)).unwrap(), Offset(4));
-    assert_eq!(
-        log.epochs().latest(),
-        Some((LeaderEpoch(0), Offset(0))),
-        "KAFKA-10706"
-    );
+    assert_eq!(log.epochs().latest(), Some((LeaderEpoch(0), Offset(0))), "KAFKA-10706");
 }
 
 #[test]
@@ -210,10 +154,7 @@ fn a_truncation_below_the_log_begins_anew_there() {
     let mut log = ten(&fixture);
     log.apply_retention(NOW + 8001, Offset(10)).unwrap();
     assert_eq!(log.truncate_to(Offset(2)).unwrap(), Offset(2));
-    assert_eq!(
-        (log.start_offset(), log.segments(), log.epochs().latest()),
-        (Offset(2), 1, None)
-    );
+    assert_eq!((log.start_offset(), log.segments(), log.epochs().latest()), (Offset(2), 1, None));
     assert_eq!(append(&mut log, &batch(1, NOW, 1)).base_offset, Offset(2));
     drop(log);
     assert_eq!(fixture.recover(2).0.end_offset(), Offset(3));
@@ -238,11 +179,7 @@ fn a_record_is_found_by_its_time() {
             log.close().unwrap();
             log = fixture.open(OpenMode::Clean).0;
         }
-        let mut at = |timestamp| {
-            log.offset_for_timestamp(timestamp)
-                .unwrap()
-                .map(|found| found.offset.0)
-        };
+        let mut at = |timestamp| log.offset_for_timestamp(timestamp).unwrap().map(|found| found.offset.0);
         assert_eq!(at(-5), Some(0));
         assert_eq!(at(NOW), Some(0));
         assert_eq!(at(NOW + 6), Some(1));
@@ -259,8 +196,5 @@ fn a_record_is_found_by_its_time() {
         );
     }
     log.advance_start(Offset(4));
-    assert_eq!(
-        log.offset_for_timestamp(NOW + 25).unwrap().unwrap().offset,
-        Offset(5)
-    );
+    assert_eq!(log.offset_for_timestamp(NOW + 25).unwrap().unwrap().offset, Offset(5));
 }

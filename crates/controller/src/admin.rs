@@ -40,12 +40,7 @@ impl AdminService for Admin {
         topic_name(&request.name)?;
         let spec = rpc::topic_spec_from_pb(request)?;
         let (applied, version) = self.run(Command::CreateTopic(spec), validate_only).await?;
-        let Applied::TopicCreated {
-            id,
-            partitions,
-            replication_factor,
-        } = applied
-        else {
+        let Applied::TopicCreated { id, partitions, replication_factor } = applied else {
             return Err(Status::internal("creating a topic came to something else"));
         };
         Ok(Response::new(pb::CreateTopicResponse {
@@ -99,17 +94,13 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::DescribeControllersResponse>, Status> {
         let leader = self.quorum.leadership().borrow().leader;
         let voters = self.quorum.voters();
-        let controllers = self
-            .quorum
-            .members()
-            .into_iter()
-            .map(|(id, member)| pb::Controller {
-                raft_id: id,
-                ordinal: member.ordinal,
-                address: member.address,
-                voter: voters.contains(&id),
-                leader: leader == Some(id),
-            });
+        let controllers = self.quorum.members().into_iter().map(|(id, member)| pb::Controller {
+            raft_id: id,
+            ordinal: member.ordinal,
+            address: member.address,
+            voter: voters.contains(&id),
+            leader: leader == Some(id),
+        });
         let mut controllers: Vec<pb::Controller> = controllers.collect();
         controllers.sort_by_key(|c| c.ordinal);
         Ok(Response::new(pb::DescribeControllersResponse { controllers }))

@@ -38,24 +38,12 @@ pub(crate) fn next_step(seeds: &[String], answers: &[Option<Identity>]) -> Step 
             return Step::Wait(format!("seed {seed} does not answer"));
         };
         if answer.ordinal as usize != ordinal {
-            return Step::Wait(format!(
-                "seed {seed} has ordinal {}, not {ordinal}",
-                answer.ordinal
-            ));
+            return Step::Wait(format!("seed {seed} has ordinal {}, not {ordinal}", answer.ordinal));
         }
         if answer.seeds != seeds {
-            return Step::Wait(format!(
-                "seed {seed} has another seed list: {}",
-                answer.seeds.join(", ")
-            ));
+            return Step::Wait(format!("seed {seed} has another seed list: {}", answer.seeds.join(", ")));
         }
-        members.insert(
-            answer.raft_id,
-            Member {
-                ordinal: answer.ordinal,
-                address: seed.clone(),
-            },
-        );
+        members.insert(answer.raft_id, Member { ordinal: answer.ordinal, address: seed.clone() });
     }
     match members.len() == seeds.len() {
         true => Step::Initialize(members),
@@ -73,13 +61,7 @@ mod tests {
 
     fn empty(ordinal: u32) -> Option<Identity> {
         let raft_id = u64::from(ordinal) + 70;
-        Some(Identity {
-            raft_id,
-            ordinal,
-            initialized: false,
-            seeds: seeds(),
-            leader: None,
-        })
+        Some(Identity { raft_id, ordinal, initialized: false, seeds: seeds(), leader: None })
     }
 
     #[test]
@@ -88,39 +70,17 @@ mod tests {
             panic!()
         };
         assert_eq!(members.keys().copied().collect::<Vec<_>>(), [70, 71, 72]);
-        assert!(matches!(
-            next_step(&seeds(), &[empty(0), None, empty(2)]),
-            Step::Wait(_)
-        ));
-        let other = empty(1).map(|i| Identity {
-            seeds: vec!["x:1".into()],
-            ..i
-        });
-        assert!(matches!(
-            next_step(&seeds(), &[empty(0), other, empty(2)]),
-            Step::Wait(_)
-        ));
-        assert!(matches!(
-            next_step(&seeds(), &[empty(1), empty(0), empty(2)]),
-            Step::Wait(_)
-        ));
+        assert!(matches!(next_step(&seeds(), &[empty(0), None, empty(2)]), Step::Wait(_)));
+        let other = empty(1).map(|i| Identity { seeds: vec!["x:1".into()], ..i });
+        assert!(matches!(next_step(&seeds(), &[empty(0), other, empty(2)]), Step::Wait(_)));
+        assert!(matches!(next_step(&seeds(), &[empty(1), empty(0), empty(2)]), Step::Wait(_)));
     }
 
     #[test]
     fn an_empty_member_joins_a_group_that_exists() {
-        let member = empty(1).map(|i| Identity {
-            initialized: true,
-            leader: Some("b:1".into()),
-            ..i
-        });
-        assert_eq!(
-            next_step(&seeds(), &[empty(0), member.clone(), None]),
-            Step::Join("b:1".into())
-        );
+        let member = empty(1).map(|i| Identity { initialized: true, leader: Some("b:1".into()), ..i });
+        assert_eq!(next_step(&seeds(), &[empty(0), member.clone(), None]), Step::Join("b:1".into()));
         let leaderless = member.map(|i| Identity { leader: None, ..i });
-        assert!(matches!(
-            next_step(&seeds(), &[empty(0), leaderless, empty(2)]),
-            Step::Wait(_)
-        ));
+        assert!(matches!(next_step(&seeds(), &[empty(0), leaderless, empty(2)]), Step::Wait(_)));
     }
 }

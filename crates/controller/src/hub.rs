@@ -34,16 +34,9 @@ const RECENT_BYTES_MAX: usize = 32 << 20;
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        let state = State {
-            image: Image::default(),
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            snapshot: None,
-        };
-        Self {
-            state: Mutex::new(state),
-            events: broadcast::channel(RECENT_MAX).0,
-        }
+        let state =
+            State { image: Image::default(), recent: VecDeque::new(), recent_bytes: 0, snapshot: None };
+        Self { state: Mutex::new(state), events: broadcast::channel(RECENT_MAX).0 }
     }
 
     /// Follows the member's image until the token is cancelled.
@@ -75,11 +68,7 @@ impl Hub {
             return;
         }
         let from = if delta.snapshot { 0 } else { state.image.version };
-        let event = Arc::new(Event {
-            from,
-            version: delta.version,
-            message: rpc::encode_delta(delta),
-        });
+        let event = Arc::new(Event { from, version: delta.version, message: rpc::encode_delta(delta) });
         state.image.adopt(delta);
         state.snapshot = None;
         if delta.snapshot {
@@ -118,11 +107,7 @@ impl Hub {
         let image = &state.image;
         let event = state.snapshot.clone().unwrap_or_else(|| {
             let message = rpc::encode_delta(&image.snapshot());
-            Arc::new(Event {
-                from: 0,
-                version: image.version,
-                message,
-            })
+            Arc::new(Event { from: 0, version: image.version, message })
         });
         state.snapshot = Some(event.clone());
         (vec![event], later)
@@ -139,16 +124,11 @@ mod tests {
     fn hub_at(versions: u64) -> Hub {
         let hub = Hub::new();
         let mut image = Image::default();
-        image.apply(&Command::NameCluster {
-            cluster_id: ClusterId(uuid::Uuid::from_u128(1)),
-        });
+        image.apply(&Command::NameCluster { cluster_id: ClusterId(uuid::Uuid::from_u128(1)) });
         image.version = 1;
         hub.take(&image.snapshot());
         for version in 2..=versions {
-            hub.take(&Delta {
-                version,
-                ..Delta::default()
-            });
+            hub.take(&Delta { version, ..Delta::default() });
         }
         hub
     }
@@ -176,14 +156,8 @@ mod tests {
     fn a_delta_that_the_image_has_already_is_not_sent_again() {
         let hub = hub_at(3);
         let (_, mut later) = hub.watch(3);
-        hub.take(&Delta {
-            version: 3,
-            ..Delta::default()
-        });
-        hub.take(&Delta {
-            version: 4,
-            ..Delta::default()
-        });
+        hub.take(&Delta { version: 3, ..Delta::default() });
+        hub.take(&Delta { version: 4, ..Delta::default() });
         assert_eq!(later.try_recv().unwrap().version, 4);
     }
 }

@@ -37,10 +37,7 @@ fn run(matches: &clap::ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init_logs(&settings.log.level, settings.log.format == LogFormat::Json)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let controller = &settings.controller;
         let (rpc, _) = telemetry::bind(&controller.rpc.listen, "--controller.rpc.listen").await?;

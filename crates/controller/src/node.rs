@@ -46,10 +46,7 @@ impl NodeService for NodeEndpoint {
         };
         tracing::info!(%node, %epoch, "a storage node registered");
         let cluster_id = cluster_id.0.as_bytes().to_vec().into();
-        Ok(Response::new(pb::RegisterResponse {
-            epoch: epoch.0,
-            cluster_id,
-        }))
+        Ok(Response::new(pb::RegisterResponse { epoch: epoch.0, cluster_id }))
     }
 
     async fn heartbeat(
@@ -60,11 +57,8 @@ impl NodeService for NodeEndpoint {
             return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
         }
         let (answers, stream) = mpsc::channel(16);
-        let session = Session {
-            quorum: self.quorum.clone(),
-            office: self.office.clone(),
-            stop: self.stop.clone(),
-        };
+        let session =
+            Session { quorum: self.quorum.clone(), office: self.office.clone(), stop: self.stop.clone() };
         tokio::spawn(session.run(request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
@@ -85,9 +79,7 @@ impl NodeService for NodeEndpoint {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        caught_up
-            .await
-            .map_err(|_| Status::unavailable("this controller lags behind the watcher"))?;
+        caught_up.await.map_err(|_| Status::unavailable("this controller lags behind the watcher"))?;
         let (missed, later) = self.hub.watch(from);
         let (events, stream) = mpsc::channel(64);
         let stop = self.stop.clone();
@@ -110,10 +102,7 @@ impl NodeService for NodeEndpoint {
         let Applied::ProducerIds { first, count } = applied else {
             return Err(Status::internal("allocating producer ids came to something else"));
         };
-        Ok(Response::new(pb::AllocateProducerIdsResponse {
-            first: first.0,
-            count,
-        }))
+        Ok(Response::new(pb::AllocateProducerIdsResponse { first: first.0, count }))
     }
 }
 
@@ -194,16 +183,10 @@ impl Session {
     ) -> Result<pb::HeartbeatResponse, Status> {
         let image = self.quorum.image();
         let known = image.nodes.get(&node).ok_or_else(|| {
-            refused(Refusal::new(
-                RefusalKind::UnknownNode,
-                format!("node {node} never registered"),
-            ))
+            refused(Refusal::new(RefusalKind::UnknownNode, format!("node {node} never registered")))
         })?;
         if known.epoch != epoch {
-            let message = format!(
-                "node epoch {epoch} of node {node} is stale, it is at {}",
-                known.epoch
-            );
+            let message = format!("node epoch {epoch} of node {node} is stale, it is at {}", known.epoch);
             return Err(refused(Refusal::new(RefusalKind::StaleNodeEpoch, message)));
         }
         if !self.office.heard(node, epoch) {
@@ -214,8 +197,6 @@ impl Session {
             tracing::info!(%node, %epoch, "a storage node is active");
             return Ok(pb::HeartbeatResponse { fenced: false });
         }
-        Ok(pb::HeartbeatResponse {
-            fenced: known.state == NodeState::Fenced,
-        })
+        Ok(pb::HeartbeatResponse { fenced: known.state == NodeState::Fenced })
     }
 }

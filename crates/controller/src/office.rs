@@ -31,12 +31,7 @@ const CONFIRM_EVERY_MS: u64 = 500;
 
 impl Office {
     pub(crate) fn new(quorum: Arc<Quorum>, config: LivenessConfig) -> Self {
-        Self {
-            quorum,
-            config,
-            started: Instant::now(),
-            term: Mutex::new(None),
-        }
+        Self { quorum, config, started: Instant::now(), term: Mutex::new(None) }
     }
 
     fn now_ms(&self) -> u64 {
@@ -76,11 +71,7 @@ impl Office {
                 && self.quorum.confirm_leadership().await
             {
                 let now_ms = self.now_ms();
-                self.term
-                    .lock()
-                    .as_mut()
-                    .iter_mut()
-                    .for_each(|t| t.confirmed_ms = now_ms);
+                self.term.lock().as_mut().iter_mut().for_each(|t| t.confirmed_ms = now_ms);
             }
             return true;
         }
@@ -98,23 +89,14 @@ impl Office {
         let now_ms = self.now_ms();
         let active = image.active_nodes().map(|n| (n.id, n.epoch));
         let liveness = Liveness::take_office(self.config, now_ms, active);
-        *self.term.lock() = Some(Term {
-            number,
-            liveness,
-            confirmed_ms: now_ms,
-        });
+        *self.term.lock() = Some(Term { number, liveness, confirmed_ms: now_ms });
         tracing::info!(term = number, "this controller leads");
         true
     }
 
     async fn tick(&self) {
         let now_ms = self.now_ms();
-        let due = self
-            .term
-            .lock()
-            .as_ref()
-            .map(|t| t.liveness.due(now_ms))
-            .unwrap_or_default();
+        let due = self.term.lock().as_ref().map(|t| t.liveness.due(now_ms)).unwrap_or_default();
         for fence in due {
             tracing::warn!(node = %fence.node, epoch = %fence.epoch, reason = ?fence.reason, "fencing a storage node");
             self.fence(fence.node, fence.epoch).await;
@@ -125,11 +107,7 @@ impl Office {
     pub(crate) async fn fence(&self, node: NodeId, epoch: NodeEpoch) {
         match self.quorum.propose(Command::FenceNode { node, epoch }).await {
             // Refused: it registered anew meanwhile. Either way this incarnation has no deadline any more.
-            Ok(_) => self
-                .term
-                .lock()
-                .iter_mut()
-                .for_each(|t| t.liveness.forget(node, epoch)),
+            Ok(_) => self.term.lock().iter_mut().for_each(|t| t.liveness.forget(node, epoch)),
             Err(error) => tracing::warn!(%node, %error, "the node could not be fenced yet"),
         }
     }
@@ -149,9 +127,6 @@ impl Office {
 
     pub(crate) fn stream_ended(&self, node: NodeId, epoch: NodeEpoch) {
         let now_ms = self.now_ms();
-        self.term
-            .lock()
-            .iter_mut()
-            .for_each(|t| t.liveness.stream_ended(now_ms, node, epoch));
+        self.term.lock().iter_mut().for_each(|t| t.liveness.stream_ended(now_ms, node, epoch));
     }
 }

@@ -26,10 +26,7 @@ impl GrpcPeers {
             None => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}"))
                     .map_err(|e| PeerError(format!("controller address '{address}': {e}")))?;
-                let channel = endpoint
-                    .connect_timeout(CONNECT_MAX)
-                    .tcp_nodelay(true)
-                    .connect_lazy();
+                let channel = endpoint.connect_timeout(CONNECT_MAX).tcp_nodelay(true).connect_lazy();
                 channels.insert(address.to_owned(), channel.clone());
                 channel
             }
@@ -43,9 +40,7 @@ impl GrpcPeers {
     /// Asks a seed who it is; `None` when it does not answer.
     pub(crate) async fn identify(&self, address: &str) -> Option<Identity> {
         let mut client = self.client(address).ok()?;
-        let asked = tokio::time::timeout(ASK_MAX, client.identify(pb::IdentifyRequest {}))
-            .await
-            .ok()?;
+        let asked = tokio::time::timeout(ASK_MAX, client.identify(pb::IdentifyRequest {})).await.ok()?;
         let answer = asked.ok()?.into_inner();
         Some(Identity {
             raft_id: answer.raft_id,
@@ -64,17 +59,9 @@ impl GrpcPeers {
         ordinal: u32,
         address: &str,
     ) -> Result<(), PeerError> {
-        let request = pb::JoinRequest {
-            raft_id: id,
-            ordinal,
-            address: address.to_owned(),
-        };
+        let request = pb::JoinRequest { raft_id: id, ordinal, address: address.to_owned() };
         let mut client = self.client(leader)?;
-        client
-            .join(request)
-            .await
-            .map(drop)
-            .map_err(|e| PeerError(e.to_string()))
+        client.join(request).await.map(drop).map_err(|e| PeerError(e.to_string()))
     }
 }
 

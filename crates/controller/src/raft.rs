@@ -15,35 +15,22 @@ pub(crate) struct RaftEndpoint {
 impl RaftEndpoint {
     fn check(&self, message: &pb::RaftMessage) -> Result<(), Status> {
         if message.format != rpc::FORMAT {
-            let text = format!(
-                "raft message has format {}, this build knows {}",
-                message.format,
-                rpc::FORMAT
-            );
+            let text =
+                format!("raft message has format {}, this build knows {}", message.format, rpc::FORMAT);
             return Err(Status::failed_precondition(text));
         }
         if message.target != self.quorum.id() {
-            let text = format!(
-                "raft message is for controller {}, this is {}",
-                message.target,
-                self.quorum.id()
-            );
+            let text =
+                format!("raft message is for controller {}, this is {}", message.target, self.quorum.id());
             return Err(Status::failed_precondition(text));
         }
         Ok(())
     }
 
     async fn answer(&self, rpc: RaftRpc, payload: &[u8]) -> Result<Response<pb::RaftMessage>, Status> {
-        let answer = self
-            .quorum
-            .answer(rpc, payload)
-            .await
-            .map_err(|e| Status::invalid_argument(e.to_string()))?;
-        Ok(Response::new(pb::RaftMessage {
-            format: ::rpc::FORMAT,
-            payload: answer.into(),
-            target: 0,
-        }))
+        let answer =
+            self.quorum.answer(rpc, payload).await.map_err(|e| Status::invalid_argument(e.to_string()))?;
+        Ok(Response::new(pb::RaftMessage { format: ::rpc::FORMAT, payload: answer.into(), target: 0 }))
     }
 }
 
@@ -64,14 +51,8 @@ impl RaftService for RaftEndpoint {
 
     async fn join(&self, request: Request<pb::JoinRequest>) -> Result<Response<pb::JoinResponse>, Status> {
         let request = request.into_inner();
-        let member = Member {
-            ordinal: request.ordinal,
-            address: request.address,
-        };
-        self.quorum
-            .take_in(request.raft_id, member)
-            .await
-            .map_err(quorum_status)?;
+        let member = Member { ordinal: request.ordinal, address: request.address };
+        self.quorum.take_in(request.raft_id, member).await.map_err(quorum_status)?;
         Ok(Response::new(pb::JoinResponse {}))
     }
 
@@ -80,8 +61,7 @@ impl RaftService for RaftEndpoint {
         request: Request<pb::RaftMessage>,
     ) -> Result<Response<pb::RaftMessage>, Status> {
         self.check(request.get_ref())?;
-        self.answer(RaftRpc::AppendEntries, &request.into_inner().payload)
-            .await
+        self.answer(RaftRpc::AppendEntries, &request.into_inner().payload).await
     }
 
     async fn vote(&self, request: Request<pb::RaftMessage>) -> Result<Response<pb::RaftMessage>, Status> {

@@ -85,15 +85,11 @@ pub async fn start(
     http: TcpListener,
 ) -> Result<ControllerHandle, ControllerError> {
     let metrics = Metrics::install()?;
-    let address =
-        config
-            .seeds
-            .get(config.ordinal as usize)
-            .cloned()
-            .ok_or(ControllerError::OrdinalOutOfRange {
-                ordinal: config.ordinal,
-                seeds: config.seeds.len(),
-            })?;
+    let address = config
+        .seeds
+        .get(config.ordinal as usize)
+        .cloned()
+        .ok_or(ControllerError::OrdinalOutOfRange { ordinal: config.ordinal, seeds: config.seeds.len() })?;
     let peers = Arc::new(GrpcPeers::default());
     let quorum_config = QuorumConfig {
         dir: config.data_dir.clone(),
@@ -114,12 +110,7 @@ pub async fn start(
     let server = serve_rpc(rpc, &config, &quorum, &office, &hub, stop.clone());
     let tasks = vec![
         tokio::spawn(server),
-        tokio::spawn(serve_health(
-            http,
-            health.clone(),
-            metrics,
-            stop.clone().cancelled_owned(),
-        )),
+        tokio::spawn(serve_health(http, health.clone(), metrics, stop.clone().cancelled_owned())),
         tokio::spawn(hub.run(quorum.clone(), stop.clone())),
         tokio::spawn(office.run(stop.clone())),
         tokio::spawn(bootstrap(
@@ -131,13 +122,7 @@ pub async fn start(
             stop.clone(),
         )),
     ];
-    Ok(ControllerHandle {
-        quorum,
-        health,
-        rpc: rpc_address,
-        stop,
-        tasks,
-    })
+    Ok(ControllerHandle { quorum, health, rpc: rpc_address, stop, tasks })
 }
 
 fn serve_rpc(
@@ -148,19 +133,10 @@ fn serve_rpc(
     hub: &Arc<Hub>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let raft = RaftEndpoint {
-        quorum: quorum.clone(),
-        seeds: config.seeds.clone(),
-    };
-    let node = NodeEndpoint {
-        quorum: quorum.clone(),
-        office: office.clone(),
-        hub: hub.clone(),
-        stop: stop.clone(),
-    };
-    let admin = Admin {
-        quorum: quorum.clone(),
-    };
+    let raft = RaftEndpoint { quorum: quorum.clone(), seeds: config.seeds.clone() };
+    let node =
+        NodeEndpoint { quorum: quorum.clone(), office: office.clone(), hub: hub.clone(), stop: stop.clone() };
+    let admin = Admin { quorum: quorum.clone() };
     let server = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(4)))
@@ -170,10 +146,7 @@ fn serve_rpc(
     // `Server::tcp_nodelay` is ignored with a listener of one's own.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     async move {
-        if let Err(error) = server
-            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-            .await
-        {
+        if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await {
             tracing::error!(%error, "the gRPC listener failed");
         }
     }

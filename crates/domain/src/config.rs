@@ -9,11 +9,7 @@ pub enum ConfigError {
     #[error("unknown topic config '{0}'")]
     Unknown(String),
     #[error("topic config {name}: '{value}' is not {expected}")]
-    Invalid {
-        name: &'static str,
-        value: String,
-        expected: String,
-    },
+    Invalid { name: &'static str, value: String, expected: String },
 }
 
 /// The type of a setting's value, as DescribeConfigs names it.
@@ -111,17 +107,8 @@ const fn int(
     min: i64,
     documentation: &'static str,
 ) -> ConfigDefinition {
-    let check = Check::Integer {
-        min,
-        max: i32::MAX as i64,
-    };
-    ConfigDefinition {
-        name,
-        default,
-        config_type: ConfigType::Int,
-        documentation,
-        check,
-    }
+    let check = Check::Integer { min, max: i32::MAX as i64 };
+    ConfigDefinition { name, default, config_type: ConfigType::Int, documentation, check }
 }
 
 /// In the order of their names. Defaults are Kafka's.
@@ -152,24 +139,9 @@ static DEFINITIONS: &[ConfigDefinition] = &[
         1,
         "fdatasync after so many records, before they are acknowledged.",
     ),
-    long(
-        "flush.ms",
-        "9223372036854775807",
-        0,
-        "fdatasync at the latest after so many milliseconds.",
-    ),
-    int(
-        "index.interval.bytes",
-        "4096",
-        0,
-        "Bytes of log between two entries of the sparse index.",
-    ),
-    int(
-        "max.message.bytes",
-        "1048588",
-        0,
-        "The largest record batch that is taken, in bytes.",
-    ),
+    long("flush.ms", "9223372036854775807", 0, "fdatasync at the latest after so many milliseconds."),
+    int("index.interval.bytes", "4096", 0, "Bytes of log between two entries of the sparse index."),
+    int("max.message.bytes", "1048588", 0, "The largest record batch that is taken, in bytes."),
     long(
         "message.timestamp.after.max.ms",
         "9223372036854775807",
@@ -183,12 +155,7 @@ static DEFINITIONS: &[ConfigDefinition] = &[
         documentation: "Whose clock stamps a record: the producer's or the broker's.",
         check: Check::OneOf(&["CreateTime", "LogAppendTime"]),
     },
-    int(
-        "min.insync.replicas",
-        "1",
-        1,
-        "With acks=all, so many replicas must be in sync.",
-    ),
+    int("min.insync.replicas", "1", 1, "With acks=all, so many replicas must be in sync."),
     long(
         "retention.bytes",
         "-1",
@@ -201,12 +168,7 @@ static DEFINITIONS: &[ConfigDefinition] = &[
         -1,
         "Segments whose newest record is older than this go; -1: kept forever.",
     ),
-    int(
-        "segment.bytes",
-        "1073741824",
-        14,
-        "A segment rolls before it grows past so many bytes.",
-    ),
+    int("segment.bytes", "1073741824", 14, "A segment rolls before it grows past so many bytes."),
     long(
         "segment.ms",
         "604800000",
@@ -247,11 +209,7 @@ impl ConfigDefinition {
         };
         match ok {
             true => Ok(()),
-            false => Err(ConfigError::Invalid {
-                name: self.name,
-                value: value.to_owned(),
-                expected,
-            }),
+            false => Err(ConfigError::Invalid { name: self.name, value: value.to_owned(), expected }),
         }
     }
 }
@@ -319,27 +277,15 @@ mod tests {
     use super::*;
 
     fn set(pairs: &[(&str, &str)]) -> ConfigOverrides {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
     fn defaults_pass_their_own_checks_and_stand_in_order() {
         for definition in topic_config_definitions() {
-            assert_eq!(
-                definition.validate(definition.default),
-                Ok(()),
-                "{}",
-                definition.name
-            );
+            assert_eq!(definition.validate(definition.default), Ok(()), "{}", definition.name);
         }
-        assert!(
-            topic_config_definitions()
-                .windows(2)
-                .all(|w| w[0].name < w[1].name)
-        );
+        assert!(topic_config_definitions().windows(2).all(|w| w[0].name < w[1].name));
     }
 
     #[test]
@@ -348,24 +294,17 @@ mod tests {
             &set(&[("retention.ms", "-1")]),
             &set(&[("retention.ms", "5"), ("segment.bytes", "1000")]),
         );
-        assert_eq!(
-            (config.retention_ms, config.segment_bytes, config.segment_ms),
-            (None, 1000, 604_800_000)
-        );
+        assert_eq!((config.retention_ms, config.segment_bytes, config.segment_ms), (None, 1000, 604_800_000));
     }
 
     #[test]
     fn a_wrong_setting_is_named() {
         assert_eq!(
-            TopicConfig::validate(&set(&[("retention.sm", "1")]))
-                .unwrap_err()
-                .to_string(),
+            TopicConfig::validate(&set(&[("retention.sm", "1")])).unwrap_err().to_string(),
             "unknown topic config 'retention.sm'"
         );
         assert_eq!(
-            TopicConfig::validate(&set(&[("segment.bytes", "ten")]))
-                .unwrap_err()
-                .to_string(),
+            TopicConfig::validate(&set(&[("segment.bytes", "ten")])).unwrap_err().to_string(),
             "topic config segment.bytes: 'ten' is not a whole number from 14 to 2147483647"
         );
         assert!(TopicConfig::validate(&set(&[("cleanup.policy", "compact, delete")])).is_ok());

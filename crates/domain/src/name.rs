@@ -29,10 +29,7 @@ impl TopicName {
             "" => Err(TopicNameError::Empty),
             "." | ".." => Err(TopicNameError::Reserved(name.to_owned())),
             _ if name.len() > Self::LENGTH_MAX => Err(TopicNameError::TooLong(name.chars().count())),
-            _ if !name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) =>
-            {
+            _ if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) => {
                 Err(TopicNameError::IllegalCharacter(name.to_owned()))
             }
             _ => Ok(Self(name.into())),
@@ -86,17 +83,8 @@ mod tests {
         assert!(TopicName::new(&"x".repeat(249)).is_ok());
         assert_eq!(TopicName::new(""), Err(TopicNameError::Empty));
         assert_eq!(TopicName::new(".."), Err(TopicNameError::Reserved("..".into())));
-        assert_eq!(
-            TopicName::new(&"x".repeat(250)),
-            Err(TopicNameError::TooLong(250))
-        );
-        assert_eq!(
-            TopicName::new("a/b"),
-            Err(TopicNameError::IllegalCharacter("a/b".into()))
-        );
-        assert_eq!(
-            TopicName::new("naïve"),
-            Err(TopicNameError::IllegalCharacter("naïve".into()))
-        );
+        assert_eq!(TopicName::new(&"x".repeat(250)), Err(TopicNameError::TooLong(250)));
+        assert_eq!(TopicName::new("a/b"), Err(TopicNameError::IllegalCharacter("a/b".into())));
+        assert_eq!(TopicName::new("naïve"), Err(TopicNameError::IllegalCharacter("naïve".into())));
     }
 }

@@ -34,15 +34,12 @@ impl Image {
             Command::UnfenceNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Active, changes),
             Command::CreateTopic(spec) => self.create_topic(spec, changes),
             Command::DeleteTopic { name } => self.delete_topic(name, changes),
-            Command::AddPartitions {
-                topic,
-                count,
-                assignments,
-            } => self.add_partitions(topic, *count, assignments, changes),
-            Command::AlterConfigs {
-                topic,
-                changes: configs,
-            } => self.alter_configs(topic.as_ref(), configs, changes),
+            Command::AddPartitions { topic, count, assignments } => {
+                self.add_partitions(topic, *count, assignments, changes)
+            }
+            Command::AlterConfigs { topic, changes: configs } => {
+                self.alter_configs(topic.as_ref(), configs, changes)
+            }
             Command::AllocateProducerIds { count } => self.allocate_producer_ids(*count),
         }
     }
@@ -54,10 +51,7 @@ impl Image {
     ) -> Result<Applied, Refusal> {
         let refuse = |kind, message: String| Err(Refusal::new(kind, message));
         let Some(cluster_id) = self.cluster_id else {
-            return refuse(
-                RefusalKind::InvalidRequest,
-                "the cluster has no id yet".to_owned(),
-            );
+            return refuse(RefusalKind::InvalidRequest, "the cluster has no id yet".to_owned());
         };
         let id = registration.node;
         if let Some(other) = registration.cluster_id.filter(|c| *c != cluster_id) {
@@ -66,11 +60,7 @@ impl Image {
                 format!("node {id}'s data folder belongs to cluster {other}, this is cluster {cluster_id}"),
             );
         }
-        if let Some(known) = self
-            .nodes
-            .get(&id)
-            .filter(|n| n.directory != registration.directory)
-        {
+        if let Some(known) = self.nodes.get(&id).filter(|n| n.directory != registration.directory) {
             if known.state == NodeState::Active {
                 return refuse(
                     RefusalKind::NodeIdInUse,
@@ -118,20 +108,11 @@ impl Image {
             .get(&id)
             .ok_or_else(|| Refusal::new(RefusalKind::UnknownNode, format!("node {id} never registered")))?;
         if node.epoch != epoch {
-            let message = format!(
-                "node epoch {epoch} of node {id} is stale, it is at {}",
-                node.epoch
-            );
+            let message = format!("node epoch {epoch} of node {id} is stale, it is at {}", node.epoch);
             return Err(Refusal::new(RefusalKind::StaleNodeEpoch, message));
         }
         if node.state != state {
-            self.nodes.insert(
-                id,
-                Arc::new(Node {
-                    state,
-                    ..Node::clone(node)
-                }),
-            );
+            self.nodes.insert(id, Arc::new(Node { state, ..Node::clone(node) }));
             changes.nodes.insert(id);
             self.reelect_around(id, false, changes);
         }

@@ -98,17 +98,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Applied {
     Done,
-    Registered {
-        epoch: NodeEpoch,
-        cluster_id: ClusterId,
-    },
-    TopicCreated {
-        id: TopicId,
-        partitions: i32,
-        replication_factor: i16,
-    },
-    ProducerIds {
-        first: ProducerId,
-        count: i32,
-    },
+    Registered { epoch: NodeEpoch, cluster_id: ClusterId },
+    TopicCreated { id: TopicId, partitions: i32, replication_factor: i16 },
+    ProducerIds { first: ProducerId, count: i32 },
 }

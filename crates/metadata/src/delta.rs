@@ -57,10 +57,7 @@ impl Changes {
     }
 
     pub(crate) fn partition(&mut self, topic: &TopicName, partition: PartitionIndex) {
-        self.partitions
-            .entry(topic.clone())
-            .or_default()
-            .insert(partition);
+        self.partitions.entry(topic.clone()).or_default().insert(partition);
     }
 }
 
@@ -74,20 +71,10 @@ impl Image {
         Delta {
             version: self.version,
             snapshot: false,
-            cluster: changes
-                .cluster
-                .then(|| (self.cluster_id, self.cluster_configs.clone())),
-            nodes: changes
-                .nodes
-                .iter()
-                .filter_map(|id| self.nodes.get(id).cloned())
-                .collect(),
+            cluster: changes.cluster.then(|| (self.cluster_id, self.cluster_configs.clone())),
+            nodes: changes.nodes.iter().filter_map(|id| self.nodes.get(id).cloned()).collect(),
             topics: topics.collect(),
-            deleted: changes
-                .deleted
-                .iter()
-                .map(|(id, name)| (*id, name.clone()))
-                .collect(),
+            deleted: changes.deleted.iter().map(|(id, name)| (*id, name.clone())).collect(),
         }
     }
 
@@ -98,11 +85,7 @@ impl Image {
             snapshot: true,
             cluster: Some((self.cluster_id, self.cluster_configs.clone())),
             nodes: self.nodes.values().cloned().collect(),
-            topics: self
-                .topics
-                .values()
-                .map(|t| t.delta(t.numbered().map(|(n, _)| n)))
-                .collect(),
+            topics: self.topics.values().map(|t| t.delta(t.numbered().map(|(n, _)| n))).collect(),
             deleted: Vec::new(),
         }
     }
@@ -141,12 +124,8 @@ impl Image {
                 _ => partitions.push_back(partition.clone()),
             }
         }
-        let topic = Topic {
-            id: delta.id,
-            name: delta.name.clone(),
-            configs: delta.configs.clone(),
-            partitions,
-        };
+        let topic =
+            Topic { id: delta.id, name: delta.name.clone(), configs: delta.configs.clone(), partitions };
         self.topic_names.insert(delta.id, delta.name.clone());
         self.topics.insert(delta.name.clone(), Arc::new(topic));
     }
@@ -158,9 +137,7 @@ impl Topic {
             id: self.id,
             name: self.name.clone(),
             configs: self.configs.clone(),
-            partitions: partitions
-                .filter_map(|n| Some((n, self.partition(n)?.clone())))
-                .collect(),
+            partitions: partitions.filter_map(|n| Some((n, self.partition(n)?.clone()))).collect(),
         }
     }
 }

@@ -39,17 +39,11 @@ impl Image {
 
     /// How many partitions have this node as their only in-sync replica.
     pub(crate) fn sole_isr_count(&self, node: NodeId) -> usize {
-        self.topics
-            .values()
-            .flat_map(|t| t.partitions.iter())
-            .filter(|p| p.isr == [node])
-            .count()
+        self.topics.values().flat_map(|t| t.partitions.iter()).filter(|p| p.isr == [node]).count()
     }
 
     pub(crate) fn is_active(&self, node: NodeId) -> bool {
-        self.nodes
-            .get(&node)
-            .is_some_and(|n| n.state == NodeState::Active)
+        self.nodes.get(&node).is_some_and(|n| n.state == NodeState::Active)
     }
 }
 

@@ -13,10 +13,7 @@ pub struct LivenessConfig {
 
 impl Default for LivenessConfig {
     fn default() -> Self {
-        Self {
-            session_timeout_ms: 3_000,
-            grace_ms: 200,
-        }
+        Self { session_timeout_ms: 3_000, grace_ms: 200 }
     }
 }
 
@@ -58,33 +55,15 @@ impl Liveness {
         now_ms: u64,
         nodes: impl IntoIterator<Item = (NodeId, NodeEpoch)>,
     ) -> Self {
-        let session = |epoch| Session {
-            epoch,
-            heard_ms: now_ms,
-            broken_ms: None,
-        };
-        let sessions = nodes
-            .into_iter()
-            .map(|(node, epoch)| (node, session(epoch)))
-            .collect();
-        Self {
-            config,
-            in_office_since_ms: now_ms,
-            sessions,
-        }
+        let session = |epoch| Session { epoch, heard_ms: now_ms, broken_ms: None };
+        let sessions = nodes.into_iter().map(|(node, epoch)| (node, session(epoch))).collect();
+        Self { config, in_office_since_ms: now_ms, sessions }
     }
 
     /// A heartbeat came. An older incarnation's is ignored.
     pub fn heard(&mut self, now_ms: u64, node: NodeId, epoch: NodeEpoch) {
         if self.sessions.get(&node).is_none_or(|s| s.epoch <= epoch) {
-            self.sessions.insert(
-                node,
-                Session {
-                    epoch,
-                    heard_ms: now_ms,
-                    broken_ms: None,
-                },
-            );
+            self.sessions.insert(node, Session { epoch, heard_ms: now_ms, broken_ms: None });
         }
     }
 
@@ -112,20 +91,15 @@ impl Liveness {
         self.sessions
             .iter()
             .filter_map(|(node, session)| {
-                let broken = session
-                    .broken_ms
-                    .is_some_and(|at| now_ms.saturating_sub(at) >= self.config.grace_ms);
+                let broken =
+                    session.broken_ms.is_some_and(|at| now_ms.saturating_sub(at) >= self.config.grace_ms);
                 let silent = now_ms.saturating_sub(session.heard_ms) >= self.config.session_timeout_ms;
                 let reason = match (broken && settled && few, silent) {
                     (true, _) => FenceReason::StreamEnded,
                     (_, true) => FenceReason::Silent,
                     _ => return None,
                 };
-                Some(Fence {
-                    node: *node,
-                    epoch: session.epoch,
-                    reason,
-                })
+                Some(Fence { node: *node, epoch: session.epoch, reason })
             })
             .collect()
     }
@@ -138,19 +112,11 @@ mod tests {
     const EPOCH: NodeEpoch = NodeEpoch(7);
 
     fn office(nodes: i32) -> Liveness {
-        Liveness::take_office(
-            LivenessConfig::default(),
-            0,
-            (0..nodes).map(|n| (NodeId(n), EPOCH)),
-        )
+        Liveness::take_office(LivenessConfig::default(), 0, (0..nodes).map(|n| (NodeId(n), EPOCH)))
     }
 
     fn fence(node: i32, reason: FenceReason) -> Fence {
-        Fence {
-            node: NodeId(node),
-            epoch: EPOCH,
-            reason,
-        }
+        Fence { node: NodeId(node), epoch: EPOCH, reason }
     }
 
     fn all_heard(liveness: &mut Liveness, now_ms: u64, nodes: i32) {

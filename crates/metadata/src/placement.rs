@@ -5,10 +5,8 @@ use imbl::OrdMap;
 
 /// Chooses a node for each of `count` new partitions: the active node with the fewest replicas, the lowest id first.
 pub(crate) fn place(active: &[NodeId], counts: &OrdMap<NodeId, u32>, count: usize) -> Vec<Vec<NodeId>> {
-    let mut by_load: BTreeSet<(u32, NodeId)> = active
-        .iter()
-        .map(|n| (counts.get(n).copied().unwrap_or(0), *n))
-        .collect();
+    let mut by_load: BTreeSet<(u32, NodeId)> =
+        active.iter().map(|n| (counts.get(n).copied().unwrap_or(0), *n)).collect();
     (0..count)
         .filter_map(|_| {
             let (load, node) = by_load.pop_first()?;

@@ -10,10 +10,7 @@ use crate::{
 };
 
 fn registration(node: i32, directory: u128) -> Command {
-    let endpoint = |port| Endpoint {
-        host: format!("node-{node}"),
-        port,
-    };
+    let endpoint = |port| Endpoint { host: format!("node-{node}"), port };
     Command::RegisterNode(NodeRegistration {
         node: NodeId(node),
         cluster_id: None,
@@ -42,21 +39,10 @@ fn topic(id: u128, topic: &str, partitions: i32) -> TopicSpec {
 /// A cluster with active nodes 0 to `nodes` - 1, whose epochs are their ids.
 fn cluster(nodes: i32) -> Image {
     let mut image = Image::default();
-    done(
-        &mut image,
-        Command::NameCluster {
-            cluster_id: ClusterId(Uuid::from_u128(1)),
-        },
-    );
+    done(&mut image, Command::NameCluster { cluster_id: ClusterId(Uuid::from_u128(1)) });
     for node in 0..nodes {
         done(&mut image, registration(node, 100 + node as u128));
-        done(
-            &mut image,
-            Command::UnfenceNode {
-                node: NodeId(node),
-                epoch: NodeEpoch(node.into()),
-            },
-        );
+        done(&mut image, Command::UnfenceNode { node: NodeId(node), epoch: NodeEpoch(node.into()) });
     }
     image
 }
@@ -77,18 +63,10 @@ fn refused(image: &mut Image, command: Command) -> RefusalKind {
 fn a_topic_is_spread_over_the_active_nodes_and_led_at_once() {
     let mut image = cluster(3);
     done(&mut image, Command::CreateTopic(topic(7, "t", 6)));
-    let leaders: Vec<i32> = image.topics["t"]
-        .partitions
-        .iter()
-        .map(|p| p.leader.map_or(-1, |n| n.0))
-        .collect();
+    let leaders: Vec<i32> =
+        image.topics["t"].partitions.iter().map(|p| p.leader.map_or(-1, |n| n.0)).collect();
     assert_eq!(leaders, [0, 1, 2, 0, 1, 2]);
-    assert!(
-        image.topics["t"]
-            .partitions
-            .iter()
-            .all(|p| p.leader_epoch == LeaderEpoch(0))
-    );
+    assert!(image.topics["t"].partitions.iter().all(|p| p.leader_epoch == LeaderEpoch(0)));
 }
 
 #[test]
@@ -98,10 +76,7 @@ fn the_same_request_again_is_not_a_second_topic() {
     let before = image.clone();
     assert_eq!(done(&mut image, Command::CreateTopic(topic(7, "t", 2))), first);
     assert_eq!(image, before);
-    assert_eq!(
-        refused(&mut image, Command::CreateTopic(topic(8, "t", 2))),
-        RefusalKind::TopicExists
-    );
+    assert_eq!(refused(&mut image, Command::CreateTopic(topic(8, "t", 2))), RefusalKind::TopicExists);
 }
 
 #[test]
@@ -112,14 +87,8 @@ fn what_cannot_be_created_is_refused() {
         change(&mut spec);
         refused(image, Command::CreateTopic(spec))
     };
-    assert_eq!(
-        refusal(&mut image, |s| s.partitions = Some(0)),
-        RefusalKind::InvalidPartitions
-    );
-    assert_eq!(
-        refusal(&mut image, |s| s.partitions = Some(i32::MAX)),
-        RefusalKind::PolicyViolation
-    );
+    assert_eq!(refusal(&mut image, |s| s.partitions = Some(0)), RefusalKind::InvalidPartitions);
+    assert_eq!(refusal(&mut image, |s| s.partitions = Some(i32::MAX)), RefusalKind::PolicyViolation);
     assert_eq!(
         refusal(&mut image, |s| s.replication_factor = Some(3)),
         RefusalKind::InvalidReplicationFactor
@@ -146,29 +115,14 @@ fn what_cannot_be_created_is_refused() {
 fn a_fenced_nodes_partitions_have_no_leader_until_it_comes_back() {
     let mut image = cluster(1);
     done(&mut image, Command::CreateTopic(topic(7, "t", 1)));
-    done(
-        &mut image,
-        Command::FenceNode {
-            node: NodeId(0),
-            epoch: NodeEpoch(0),
-        },
-    );
+    done(&mut image, Command::FenceNode { node: NodeId(0), epoch: NodeEpoch(0) });
     let partition = image.partition("t", PartitionIndex(0)).unwrap();
     assert_eq!((partition.leader, partition.leader_epoch), (None, LeaderEpoch(1)));
     assert_eq!(partition.isr, [NodeId(0)], "only this node has the data");
     done(&mut image, registration(0, 100));
-    done(
-        &mut image,
-        Command::UnfenceNode {
-            node: NodeId(0),
-            epoch: NodeEpoch(1),
-        },
-    );
+    done(&mut image, Command::UnfenceNode { node: NodeId(0), epoch: NodeEpoch(1) });
     let partition = image.partition("t", PartitionIndex(0)).unwrap();
-    assert_eq!(
-        (partition.leader, partition.leader_epoch),
-        (Some(NodeId(0)), LeaderEpoch(2))
-    );
+    assert_eq!((partition.leader, partition.leader_epoch), (Some(NodeId(0)), LeaderEpoch(2)));
 }
 
 #[test]
@@ -181,13 +135,7 @@ fn a_new_incarnation_never_leads_in_the_epoch_of_the_old() {
     done(&mut image, registration(0, 100));
     assert!(epoch(&image) > before);
     assert_eq!(
-        refused(
-            &mut image,
-            Command::FenceNode {
-                node: NodeId(0),
-                epoch: NodeEpoch(0)
-            }
-        ),
+        refused(&mut image, Command::FenceNode { node: NodeId(0), epoch: NodeEpoch(0) }),
         RefusalKind::StaleNodeEpoch
     );
 }
@@ -196,22 +144,10 @@ fn a_new_incarnation_never_leads_in_the_epoch_of_the_old() {
 fn a_node_id_belongs_to_one_folder() {
     let mut image = cluster(1);
     done(&mut image, Command::CreateTopic(topic(7, "t", 1)));
-    assert_eq!(
-        refused(&mut image, registration(0, 999)),
-        RefusalKind::NodeIdInUse
-    );
-    done(
-        &mut image,
-        Command::FenceNode {
-            node: NodeId(0),
-            epoch: NodeEpoch(0),
-        },
-    );
+    assert_eq!(refused(&mut image, registration(0, 999)), RefusalKind::NodeIdInUse);
+    done(&mut image, Command::FenceNode { node: NodeId(0), epoch: NodeEpoch(0) });
     // An empty disk must not become the leader of what the old one holds.
-    assert_eq!(
-        refused(&mut image, registration(0, 999)),
-        RefusalKind::DirectoryMissing
-    );
+    assert_eq!(refused(&mut image, registration(0, 999)), RefusalKind::DirectoryMissing);
     done(&mut image, Command::DeleteTopic { name: name("t") });
     done(&mut image, registration(0, 999));
 }
@@ -219,25 +155,16 @@ fn a_node_id_belongs_to_one_folder() {
 #[test]
 fn a_folder_of_another_cluster_is_refused() {
     let mut image = cluster(1);
-    let Command::RegisterNode(mut foreign) = registration(1, 5) else {
-        unreachable!()
-    };
+    let Command::RegisterNode(mut foreign) = registration(1, 5) else { unreachable!() };
     foreign.cluster_id = Some(ClusterId(Uuid::from_u128(2)));
-    assert_eq!(
-        refused(&mut image, Command::RegisterNode(foreign)),
-        RefusalKind::WrongCluster
-    );
+    assert_eq!(refused(&mut image, Command::RegisterNode(foreign)), RefusalKind::WrongCluster);
 }
 
 #[test]
 fn partitions_are_added_and_never_taken_away() {
     let mut image = cluster(2);
     done(&mut image, Command::CreateTopic(topic(7, "t", 2)));
-    let add = |count| Command::AddPartitions {
-        topic: name("t"),
-        count,
-        assignments: vec![],
-    };
+    let add = |count| Command::AddPartitions { topic: name("t"), count, assignments: vec![] };
     done(&mut image, add(5));
     assert_eq!(image.topics["t"].partitions.len(), 5);
     assert_eq!(refused(&mut image, add(5)), RefusalKind::InvalidPartitions);
@@ -248,14 +175,8 @@ fn partitions_are_added_and_never_taken_away() {
 fn settings_change_all_at_once_or_not_at_all() {
     let mut image = cluster(1);
     done(&mut image, Command::CreateTopic(topic(7, "t", 1)));
-    let change = |name: &str, operation| ConfigChange {
-        name: name.into(),
-        operation,
-    };
-    let alter = |changes| Command::AlterConfigs {
-        topic: Some(name("t")),
-        changes,
-    };
+    let change = |name: &str, operation| ConfigChange { name: name.into(), operation };
+    let alter = |changes| Command::AlterConfigs { topic: Some(name("t")), changes };
     let set = |v: &str| ConfigOperation::Set(v.into());
     done(
         &mut image,
@@ -265,15 +186,9 @@ fn settings_change_all_at_once_or_not_at_all() {
         ]),
     );
     assert_eq!(image.topics["t"].configs["cleanup.policy"], "delete,compact");
-    let half = alter(vec![
-        change("retention.ms", set("6")),
-        change("segment.bytes", set("no")),
-    ]);
+    let half = alter(vec![change("retention.ms", set("6")), change("segment.bytes", set("no"))]);
     assert_eq!(refused(&mut image, half), RefusalKind::InvalidConfig);
-    done(
-        &mut image,
-        alter(vec![change("retention.ms", ConfigOperation::Delete)]),
-    );
+    done(&mut image, alter(vec![change("retention.ms", ConfigOperation::Delete)]));
     assert!(!image.topics["t"].configs.contains_key("retention.ms"));
 }
 
@@ -282,24 +197,9 @@ fn producer_ids_are_handed_out_once() {
     let mut image = cluster(1);
     let first = done(&mut image, Command::AllocateProducerIds { count: 1_000 });
     let second = done(&mut image, Command::AllocateProducerIds { count: 10 });
-    assert_eq!(
-        first,
-        Applied::ProducerIds {
-            first: domain::ProducerId(0),
-            count: 1_000
-        }
-    );
-    assert_eq!(
-        second,
-        Applied::ProducerIds {
-            first: domain::ProducerId(1_000),
-            count: 10
-        }
-    );
-    assert_eq!(
-        refused(&mut image, Command::AllocateProducerIds { count: 0 }),
-        RefusalKind::InvalidRequest
-    );
+    assert_eq!(first, Applied::ProducerIds { first: domain::ProducerId(0), count: 1_000 });
+    assert_eq!(second, Applied::ProducerIds { first: domain::ProducerId(1_000), count: 10 });
+    assert_eq!(refused(&mut image, Command::AllocateProducerIds { count: 0 }), RefusalKind::InvalidRequest);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -307,18 +207,11 @@ fn any_command() -> impl Strategy<Value = Command> {
     let node = 0..4i32;
     prop_oneof![
         (node.clone(), 0..2u128).prop_map(|(n, d)| registration(n, n as u128 * 2 + d)),
-        (node.clone(), 0..12i64).prop_map(|(n, e)| Command::FenceNode {
-            node: NodeId(n),
-            epoch: NodeEpoch(e)
-        }),
-        (node, 0..12i64).prop_map(|(n, e)| Command::UnfenceNode {
-            node: NodeId(n),
-            epoch: NodeEpoch(e)
-        }),
+        (node.clone(), 0..12i64)
+            .prop_map(|(n, e)| Command::FenceNode { node: NodeId(n), epoch: NodeEpoch(e) }),
+        (node, 0..12i64).prop_map(|(n, e)| Command::UnfenceNode { node: NodeId(n), epoch: NodeEpoch(e) }),
         (0..6u128, topic_name.clone(), -1..9i32).prop_map(|(id, t, p)| Command::CreateTopic(topic(id, t, p))),
-        topic_name
-            .clone()
-            .prop_map(|t| Command::DeleteTopic { name: name(t) }),
+        topic_name.clone().prop_map(|t| Command::DeleteTopic { name: name(t) }),
         (topic_name, 0..12i32).prop_map(|(t, count)| Command::AddPartitions {
             topic: name(t),
             count,

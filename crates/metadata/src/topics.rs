@@ -72,10 +72,7 @@ impl Image {
             [] => self.place_new(added)?,
             given if given.len() as i32 == added => self.check_assignments(given)?,
             given => {
-                let message = format!(
-                    "{added} partitions are added, {} assignments were given",
-                    given.len()
-                );
+                let message = format!("{added} partitions are added, {} assignments were given", given.len());
                 return Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
             }
         };
@@ -96,10 +93,7 @@ impl Image {
         };
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
         let configs = altered(&topic.configs, config_changes)?;
-        let topic = Topic {
-            configs,
-            ..Topic::clone(topic)
-        };
+        let topic = Topic { configs, ..Topic::clone(topic) };
         self.topics.insert(name.clone(), Arc::new(topic));
         changes.partitions.entry(name.clone()).or_default();
         Ok(Applied::Done)
@@ -207,10 +201,7 @@ fn wrong_factor(factor: i64) -> Refusal {
 }
 
 fn unknown_topic(name: &TopicName) -> Refusal {
-    Refusal::new(
-        RefusalKind::UnknownTopic,
-        format!("topic '{name}' does not exist"),
-    )
+    Refusal::new(RefusalKind::UnknownTopic, format!("topic '{name}' does not exist"))
 }
 
 /// All changes or none.
@@ -221,13 +212,8 @@ fn altered(configs: &ConfigOverrides, changes: &[ConfigChange]) -> Result<Config
         let definition = domain::ConfigDefinition::find(&change.name)
             .ok_or_else(|| invalid(format!("unknown topic config '{}'", change.name)))?;
         let listed = |configs: &ConfigOverrides| -> Vec<String> {
-            let now = configs
-                .get(&change.name)
-                .map_or(definition.default, String::as_str);
-            now.split(',')
-                .map(|v| v.trim().to_owned())
-                .filter(|v| !v.is_empty())
-                .collect()
+            let now = configs.get(&change.name).map_or(definition.default, String::as_str);
+            now.split(',').map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).collect()
         };
         let value = match &change.operation {
             ConfigOperation::Delete => {

@@ -6,11 +6,7 @@ pub enum QuorumError {
     #[error("controller store {path}: {reason}")]
     Store { path: PathBuf, reason: String },
     #[error("controller store {path} belongs to controller {found}, this is controller {expected}")]
-    OtherOrdinal {
-        path: PathBuf,
-        found: u32,
-        expected: u32,
-    },
+    OtherOrdinal { path: PathBuf, found: u32, expected: u32 },
     #[error("controller store {path} is in use by another process")]
     InUse { path: PathBuf },
     #[error("controller store {path} has format {found}, this build knows {known}")]

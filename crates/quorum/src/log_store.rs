@@ -26,21 +26,14 @@ const PURGED: &str = "purged";
 impl LogStore {
     async fn entries(&self, from: i64, until: i64) -> Result<Vec<Entry>, Fault> {
         let select = "SELECT entry FROM log WHERE position >= ? AND position < ? ORDER BY position";
-        let rows = sqlx::query(select)
-            .bind(from)
-            .bind(until)
-            .fetch_all(&self.database.pool)
-            .await?;
-        rows.iter()
-            .map(|row| Ok(serde_json::from_slice(row.try_get::<&[u8], _>(0)?)?))
-            .collect()
+        let rows = sqlx::query(select).bind(from).bind(until).fetch_all(&self.database.pool).await?;
+        rows.iter().map(|row| Ok(serde_json::from_slice(row.try_get::<&[u8], _>(0)?)?)).collect()
     }
 
     async fn last_entry(&self) -> Result<Option<Entry>, Fault> {
         let select = "SELECT entry FROM log ORDER BY position DESC LIMIT 1";
         let row = sqlx::query(select).fetch_optional(&self.database.pool).await?;
-        row.map(|row| Ok(serde_json::from_slice(row.try_get::<&[u8], _>(0)?)?))
-            .transpose()
+        row.map(|row| Ok(serde_json::from_slice(row.try_get::<&[u8], _>(0)?)?)).transpose()
     }
 
     async fn insert(&self, entries: Vec<Entry>) -> Result<(), Fault> {
@@ -92,9 +85,7 @@ impl RaftLogReader<Types> for LogStore {
             Bound::Excluded(n) => position(*n),
             Bound::Unbounded => i64::MAX,
         };
-        self.entries(from, until)
-            .await
-            .map_err(|e| e.reading(ErrorSubject::Logs))
+        self.entries(from, until).await.map_err(|e| e.reading(ErrorSubject::Logs))
     }
 }
 
@@ -102,15 +93,8 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
-        let purged = self
-            .database
-            .meta(PURGED)
-            .await
-            .map_err(|e| e.reading(ErrorSubject::Logs))?;
-        let last = self
-            .last_entry()
-            .await
-            .map_err(|e| e.reading(ErrorSubject::Logs))?;
+        let purged = self.database.meta(PURGED).await.map_err(|e| e.reading(ErrorSubject::Logs))?;
+        let last = self.last_entry().await.map_err(|e| e.reading(ErrorSubject::Logs))?;
         Ok(LogState {
             last_purged_log_id: purged,
             last_log_id: last.map(|entry| *entry.get_log_id()).or(purged),
@@ -122,17 +106,11 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        self.database
-            .put_meta(VOTE, vote)
-            .await
-            .map_err(|e| e.writing(ErrorSubject::Vote))
+        self.database.put_meta(VOTE, vote).await.map_err(|e| e.writing(ErrorSubject::Vote))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        self.database
-            .meta(VOTE)
-            .await
-            .map_err(|e| e.reading(ErrorSubject::Vote))
+        self.database.meta(VOTE).await.map_err(|e| e.reading(ErrorSubject::Vote))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
@@ -141,9 +119,7 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        self.insert(entries)
-            .await
-            .map_err(|e| e.writing(ErrorSubject::Logs))?;
+        self.insert(entries).await.map_err(|e| e.writing(ErrorSubject::Logs))?;
         callback.log_io_completed(Ok(()));
         Ok(())
     }
@@ -158,8 +134,6 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        self.delete_to(log_id)
-            .await
-            .map_err(|e| e.writing(ErrorSubject::Log(log_id)))
+        self.delete_to(log_id).await.map_err(|e| e.writing(ErrorSubject::Log(log_id)))
     }
 }

@@ -48,10 +48,7 @@ struct Encoded<I> {
 
 impl Published {
     pub(crate) fn new() -> Self {
-        Self {
-            image: watch::channel(Arc::default()).0,
-            deltas: broadcast::channel(DELTAS_KEPT).0,
-        }
+        Self { image: watch::channel(Arc::default()).0, deltas: broadcast::channel(DELTAS_KEPT).0 }
     }
 
     fn publish(&self, image: &Image, delta: Delta) {
@@ -69,11 +66,7 @@ impl Machine {
             state = State::restore(&meta, &data)?;
             published.publish(&state.image, state.image.snapshot());
         }
-        Ok(Self {
-            database,
-            state,
-            published,
-        })
+        Ok(Self { database, state, published })
     }
 
     fn apply_batch(&mut self, index: u64, batch: &Batch, changes: &mut Changes) -> BatchOutcome {
@@ -88,10 +81,7 @@ impl Machine {
             self.state.image.version = index;
             changes.merge(changed);
         }
-        BatchOutcome {
-            results,
-            version: self.state.image.version,
-        }
+        BatchOutcome { results, version: self.state.image.version }
     }
 }
 
@@ -103,30 +93,20 @@ impl State {
         }
         let Format { format } = serde_json::from_slice(data)?;
         if format != FORMAT {
-            return Err(Fault::Corrupt(format!(
-                "snapshot has format {format}, this build knows {FORMAT}"
-            )));
+            return Err(Fault::Corrupt(format!("snapshot has format {format}, this build knows {FORMAT}")));
         }
         let encoded: Encoded<Image> = serde_json::from_slice(data)?;
-        Ok(Self {
-            image: encoded.image,
-            applied: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-        })
+        Ok(Self { image: encoded.image, applied: meta.last_log_id, membership: meta.last_membership.clone() })
     }
 }
 
 async fn stored_snapshot(database: &Database) -> Result<Option<(SnapshotMeta, Vec<u8>)>, Fault> {
-    let row = sqlx::query("SELECT meta, data, crc FROM snapshot")
-        .fetch_optional(&database.pool)
-        .await?;
+    let row = sqlx::query("SELECT meta, data, crc FROM snapshot").fetch_optional(&database.pool).await?;
     let Some(row) = row else { return Ok(None) };
     let data: Vec<u8> = row.try_get(1)?;
     let (stored, actual) = (row.try_get::<i64, _>(2)?, checksum(&data));
     if stored != actual {
-        return Err(Fault::Corrupt(format!(
-            "snapshot has checksum {actual:08x}, {stored:08x} was written"
-        )));
+        return Err(Fault::Corrupt(format!("snapshot has checksum {actual:08x}, {stored:08x} was written")));
     }
     Ok(Some((serde_json::from_str(row.try_get(0)?)?, data)))
 }
@@ -153,29 +133,18 @@ pub(crate) struct SnapshotBuilder {
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
-        let encoded = Encoded {
-            format: FORMAT,
-            image: &self.state.image,
-        };
+        let encoded = Encoded { format: FORMAT, image: &self.state.image };
         let built = async {
             let data = serde_json::to_vec(&encoded)?;
             let meta = SnapshotMeta {
                 last_log_id: self.state.applied,
                 last_membership: self.state.membership.clone(),
-                snapshot_id: self
-                    .state
-                    .applied
-                    .map_or_else(|| "empty".to_owned(), |id| id.to_string()),
+                snapshot_id: self.state.applied.map_or_else(|| "empty".to_owned(), |id| id.to_string()),
             };
             store_snapshot(&self.database, &meta, &data).await?;
-            Ok(Snapshot {
-                meta,
-                snapshot: Box::new(data),
-            })
+            Ok(Snapshot { meta, snapshot: Box::new(data) })
         };
-        built
-            .await
-            .map_err(|e: Fault| e.writing(ErrorSubject::Snapshot(None)))
+        built.await.map_err(|e: Fault| e.writing(ErrorSubject::Snapshot(None)))
     }
 }
 
@@ -205,17 +174,13 @@ impl RaftStateMachine<Types> for Machine {
         });
         let outcomes = outcomes.collect();
         if !changes.is_empty() {
-            self.published
-                .publish(&self.state.image, self.state.image.delta(&changes));
+            self.published.publish(&self.state.image, self.state.image.delta(&changes));
         }
         Ok(outcomes)
     }
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
-        SnapshotBuilder {
-            database: self.database.clone(),
-            state: self.state.clone(),
-        }
+        SnapshotBuilder { database: self.database.clone(), state: self.state.clone() }
     }
 
     async fn begin_receiving_snapshot(
@@ -231,21 +196,15 @@ impl RaftStateMachine<Types> for Machine {
     ) -> Result<(), StorageError> {
         let failed = |e: Fault| e.writing(ErrorSubject::Snapshot(Some(meta.signature())));
         let state = State::restore(meta, &snapshot).map_err(failed)?;
-        store_snapshot(&self.database, meta, &snapshot)
-            .await
-            .map_err(failed)?;
+        store_snapshot(&self.database, meta, &snapshot).await.map_err(failed)?;
         self.state = state;
-        self.published
-            .publish(&self.state.image, self.state.image.snapshot());
+        self.published.publish(&self.state.image, self.state.image.snapshot());
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
         let stored = stored_snapshot(&self.database).await;
         let stored = stored.map_err(|e| e.reading(ErrorSubject::Snapshot(None)))?;
-        Ok(stored.map(|(meta, data)| Snapshot {
-            meta,
-            snapshot: Box::new(data),
-        }))
+        Ok(stored.map(|(meta, data)| Snapshot { meta, snapshot: Box::new(data) }))
     }
 }

@@ -63,11 +63,7 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, id: RaftId, member: &Member) -> Peer {
-        Peer {
-            peers: self.0.clone(),
-            id,
-            member: member.clone(),
-        }
+        Peer { peers: self.0.clone(), id, member: member.clone() }
     }
 }
 
@@ -133,11 +129,7 @@ impl RaftNetwork<Types> for Peer {
     ) -> Result<SnapshotResponse<RaftId>, StreamingError<Types, Fatal<RaftId>>> {
         let data = String::from_utf8(*snapshot.snapshot)
             .map_err(|e| StreamingError::Network(NetworkError::new(&e.utf8_error())))?;
-        let message = SnapshotMessage {
-            vote,
-            meta: snapshot.meta,
-            data,
-        };
+        let message = SnapshotMessage { vote, meta: snapshot.meta, data };
         let within = std::time::Duration::from_secs(60);
         let answer = tokio::select! {
             closed = cancel => return Err(StreamingError::Closed(closed)),

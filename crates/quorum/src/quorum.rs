@@ -84,12 +84,9 @@ impl Quorum {
     ) -> Result<Self, QuorumError> {
         let (database, id) = Database::open(&config.dir, config.ordinal, fresh_id).await?;
         let published = Published::new();
-        let machine = Machine::open(database.clone(), published.clone())
-            .await
-            .map_err(|e| QuorumError::Store {
-                path: config.dir.join("controller.sqlite"),
-                reason: e.to_string(),
-            })?;
+        let machine = Machine::open(database.clone(), published.clone()).await.map_err(|e| {
+            QuorumError::Store { path: config.dir.join("controller.sqlite"), reason: e.to_string() }
+        })?;
         let raft_config = Config {
             cluster_name: "anabranch".to_owned(),
             heartbeat_interval: config.heartbeat_interval_ms,
@@ -99,31 +96,15 @@ impl Quorum {
             max_in_snapshot_log_to_keep: config.snapshot_every / 2,
             ..Config::default()
         };
-        let raft_config = raft_config
-            .validate()
+        let raft_config = raft_config.validate().map_err(|e| QuorumError::Raft(e.to_string()))?;
+        let raft = Raft::new(id, Arc::new(raft_config), Network(peers), LogStore { database }, machine)
+            .await
             .map_err(|e| QuorumError::Raft(e.to_string()))?;
-        let raft = Raft::new(
-            id,
-            Arc::new(raft_config),
-            Network(peers),
-            LogStore { database },
-            machine,
-        )
-        .await
-        .map_err(|e| QuorumError::Raft(e.to_string()))?;
         let (proposals, waiting) = mpsc::channel(4_096);
         let writer = tokio::spawn(write_batches(raft.clone(), waiting));
         let (leads, leadership) = watch::channel(Leadership::default());
         let tasks = [writer, tokio::spawn(follow_leadership(raft.clone(), id, leads))];
-        let quorum = Self {
-            raft,
-            id,
-            ordinal: config.ordinal,
-            published,
-            proposals,
-            leadership,
-            tasks,
-        };
+        let quorum = Self { raft, id, ordinal: config.ordinal, published, proposals, leadership, tasks };
         if quorum.voters().len() == 1 && quorum.voters().contains(&id) {
             // Nobody else could win: waiting for a timeout would only delay the start.
             let _ = quorum.raft.trigger().elect().await;
@@ -148,10 +129,7 @@ impl Quorum {
 
     /// Forms the group; every seed calls it with the same members.
     pub async fn initialize(&self, members: BTreeMap<RaftId, Member>) -> Result<(), QuorumError> {
-        self.raft
-            .initialize(members)
-            .await
-            .map_err(|e| QuorumError::Raft(e.to_string()))?;
+        self.raft.initialize(members).await.map_err(|e| QuorumError::Raft(e.to_string()))?;
         if self.voters().len() == 1 {
             let _ = self.raft.trigger().elect().await;
         }
@@ -166,26 +144,14 @@ impl Quorum {
         if known.get(&id) == Some(&member) && self.voters().contains(&id) {
             return Ok(());
         }
-        let replaced: BTreeSet<RaftId> = known
-            .iter()
-            .filter(|(k, m)| **k != id && m.ordinal == member.ordinal)
-            .map(|(k, _)| *k)
-            .collect();
-        self.raft
-            .add_learner(id, member, true)
-            .await
-            .map_err(|e| match e.forward_to_leader() {
-                Some(forward) => {
-                    QuorumError::NotLeader(forward.leader_node.as_ref().map(|m| m.address.clone()))
-                }
-                None => failed(&e),
-            })?;
-        let voters: BTreeSet<RaftId> = self
-            .voters()
-            .into_iter()
-            .filter(|v| !replaced.contains(v))
-            .chain([id])
-            .collect();
+        let replaced: BTreeSet<RaftId> =
+            known.iter().filter(|(k, m)| **k != id && m.ordinal == member.ordinal).map(|(k, _)| *k).collect();
+        self.raft.add_learner(id, member, true).await.map_err(|e| match e.forward_to_leader() {
+            Some(forward) => QuorumError::NotLeader(forward.leader_node.as_ref().map(|m| m.address.clone())),
+            None => failed(&e),
+        })?;
+        let voters: BTreeSet<RaftId> =
+            self.voters().into_iter().filter(|v| !replaced.contains(v)).chain([id]).collect();
         self.raft
             .change_membership(ChangeMembers::ReplaceAllVoters(voters), false)
             .await
@@ -197,26 +163,17 @@ impl Quorum {
     /// outcome comes the version of the image that has it.
     pub async fn propose(&self, command: Command) -> Result<(Result<Applied, Refusal>, u64), ProposeError> {
         let (answer, answered) = oneshot::channel();
-        self.proposals
-            .send(Proposal { command, answer })
-            .await
-            .map_err(|_| ProposeError::Stopped)?;
+        self.proposals.send(Proposal { command, answer }).await.map_err(|_| ProposeError::Stopped)?;
         match tokio::time::timeout(COMMIT_WAIT_MAX, answered).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(ProposeError::Unknown(
-                "the controller is shutting down".to_owned(),
-            )),
-            Err(_) => Err(ProposeError::Unknown(
-                "no majority confirmed it in time".to_owned(),
-            )),
+            Ok(Err(_)) => Err(ProposeError::Unknown("the controller is shutting down".to_owned())),
+            Err(_) => Err(ProposeError::Unknown("no majority confirmed it in time".to_owned())),
         }
     }
 
     /// Whether a majority still confirms this member as its leader, asked now.
     pub async fn confirm_leadership(&self) -> bool {
-        tokio::time::timeout(COMMIT_WAIT_MAX, self.raft.ensure_linearizable())
-            .await
-            .is_ok_and(|r| r.is_ok())
+        tokio::time::timeout(COMMIT_WAIT_MAX, self.raft.ensure_linearizable()).await.is_ok_and(|r| r.is_ok())
     }
 
     /// The image with every command that was applied here.
@@ -238,11 +195,7 @@ impl Quorum {
     pub fn members(&self) -> BTreeMap<RaftId, Member> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
-        metrics
-            .membership_config
-            .nodes()
-            .map(|(id, member)| (*id, member.clone()))
-            .collect()
+        metrics.membership_config.nodes().map(|(id, member)| (*id, member.clone())).collect()
     }
 
     pub fn voters(&self) -> BTreeSet<RaftId> {
@@ -264,11 +217,7 @@ impl Quorum {
 
     /// Makes a snapshot now.
     pub async fn snapshot(&self) -> Result<(), QuorumError> {
-        self.raft
-            .trigger()
-            .snapshot()
-            .await
-            .map_err(|e| QuorumError::Raft(e.to_string()))
+        self.raft.trigger().snapshot().await.map_err(|e| QuorumError::Raft(e.to_string()))
     }
 
     /// Answers a raft call of another member.

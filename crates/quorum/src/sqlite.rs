@@ -34,10 +34,7 @@ impl Database {
         fresh_id: RaftId,
     ) -> Result<(Self, RaftId), QuorumError> {
         let path = dir.join("controller.sqlite");
-        let failed = |reason: String| QuorumError::Store {
-            path: path.clone(),
-            reason,
-        };
+        let failed = |reason: String| QuorumError::Store { path: path.clone(), reason };
         std::fs::create_dir_all(dir).map_err(|e| failed(e.to_string()))?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -59,68 +56,36 @@ impl Database {
             .map_err(in_use)?;
         let database = Self { pool };
         for statement in SCHEMA {
-            sqlx::query(statement)
-                .execute(&database.pool)
-                .await
-                .map_err(in_use)?;
+            sqlx::query(statement).execute(&database.pool).await.map_err(in_use)?;
         }
-        match database
-            .meta::<i64>("format")
-            .await
-            .map_err(|e| failed(e.to_string()))?
-        {
-            None => database
-                .put_meta("format", &FORMAT)
-                .await
-                .map_err(|e| failed(e.to_string()))?,
+        match database.meta::<i64>("format").await.map_err(|e| failed(e.to_string()))? {
+            None => database.put_meta("format", &FORMAT).await.map_err(|e| failed(e.to_string()))?,
             Some(found) if found == i64::from(FORMAT) => {}
             Some(found) => {
-                return Err(QuorumError::UnknownFormat {
-                    path,
-                    found,
-                    known: FORMAT,
-                });
+                return Err(QuorumError::UnknownFormat { path, found, known: FORMAT });
             }
         }
-        match database
-            .meta::<(u32, RaftId)>("identity")
-            .await
-            .map_err(|e| failed(e.to_string()))?
-        {
+        match database.meta::<(u32, RaftId)>("identity").await.map_err(|e| failed(e.to_string()))? {
             Some((found, id)) if found == ordinal => Ok((database, id)),
-            Some((found, _)) => Err(QuorumError::OtherOrdinal {
-                path,
-                found,
-                expected: ordinal,
-            }),
+            Some((found, _)) => Err(QuorumError::OtherOrdinal { path, found, expected: ordinal }),
             None => {
                 let identity = (ordinal, fresh_id);
-                database
-                    .put_meta("identity", &identity)
-                    .await
-                    .map_err(|e| failed(e.to_string()))?;
+                database.put_meta("identity", &identity).await.map_err(|e| failed(e.to_string()))?;
                 Ok((database, fresh_id))
             }
         }
     }
 
     pub(crate) async fn meta<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
-        let row = sqlx::query("SELECT value FROM meta WHERE key = ?")
-            .bind(key)
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?))
-            .transpose()
+        let row =
+            sqlx::query("SELECT value FROM meta WHERE key = ?").bind(key).fetch_optional(&self.pool).await?;
+        row.map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?)).transpose()
     }
 
     pub(crate) async fn put_meta<T: Serialize>(&self, key: &str, value: &T) -> Result<(), Fault> {
         let value = serde_json::to_string(value)?;
         let insert = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        sqlx::query(insert)
-            .bind(key)
-            .bind(value)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(insert).bind(key).bind(value).execute(&self.pool).await?;
         Ok(())
     }
 }

@@ -36,17 +36,7 @@ async fn a_folder_of_another_controller_is_refused() {
     assert_eq!((id, same), (41, 41), "the id is the one of the format");
     again.pool.close().await;
     let error = Database::open(dir.path(), 1, 43).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            QuorumError::OtherOrdinal {
-                found: 0,
-                expected: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, QuorumError::OtherOrdinal { found: 0, expected: 1, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -63,25 +53,11 @@ async fn a_corrupt_snapshot_stops_the_start_and_stays() {
     let (database, _) = Database::open(dir.path(), 0, 1).await.unwrap();
     let mut machine = Machine::open(database.clone(), Published::new()).await.unwrap();
     use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
-    machine
-        .get_snapshot_builder()
-        .await
-        .build_snapshot()
-        .await
-        .unwrap();
-    sqlx::query("UPDATE snapshot SET data = ?")
-        .bind(b"{".as_slice())
-        .execute(&database.pool)
-        .await
-        .unwrap();
-    let error = Machine::open(database.clone(), Published::new())
-        .await
-        .unwrap_err()
-        .to_string();
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    sqlx::query("UPDATE snapshot SET data = ?").bind(b"{".as_slice()).execute(&database.pool).await.unwrap();
+    let error = Machine::open(database.clone(), Published::new()).await.unwrap_err().to_string();
     assert!(error.contains("checksum"), "{error}");
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM snapshot")
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
+    let kept: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM snapshot").fetch_one(&database.pool).await.unwrap();
     assert_eq!(kept, 1);
 }

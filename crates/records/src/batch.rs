@@ -48,17 +48,13 @@ impl Iterator for Batches<'_> {
 
 /// Checks the CRC-32C of the batch at the start of `bytes`, whose header was parsed from there.
 pub fn check_crc(header: &BatchHeader, bytes: &[u8]) -> Result<(), BatchError> {
-    let batch = bytes.get(..header.total_bytes()).ok_or(BatchError::Truncated {
-        needed: header.total_bytes(),
-        there: bytes.len(),
-    })?;
+    let batch = bytes
+        .get(..header.total_bytes())
+        .ok_or(BatchError::Truncated { needed: header.total_bytes(), there: bytes.len() })?;
     let actual = crc32c(&batch[CRC_COVERS_FROM..]);
     match actual == header.crc {
         true => Ok(()),
-        false => Err(BatchError::CrcMismatch {
-            expected: header.crc,
-            actual,
-        }),
+        false => Err(BatchError::CrcMismatch { expected: header.crc, actual }),
     }
 }
 
@@ -110,10 +106,7 @@ mod tests {
         for cut in second + 1..bytes.len() {
             let mut walk = check_batches(&bytes[..cut]);
             assert!(walk.next().unwrap().is_ok());
-            assert!(
-                matches!(walk.next(), Some(Err(BatchError::Truncated { .. }))),
-                "cut at {cut}"
-            );
+            assert!(matches!(walk.next(), Some(Err(BatchError::Truncated { .. }))), "cut at {cut}");
             assert!(walk.next().is_none());
         }
     }

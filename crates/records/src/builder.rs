@@ -109,9 +109,7 @@ impl BatchBuilder {
         // A codec that fails (no memory) costs the compression, not the records.
         let (compression, body) = match self.compression {
             Compression::None => (Compression::None, plain),
-            codec => codec
-                .compress(&plain)
-                .map_or((Compression::None, plain), |packed| (codec, packed)),
+            codec => codec.compress(&plain).map_or((Compression::None, plain), |packed| (codec, packed)),
         };
         let total = HEADER_BYTES + body.len();
         let mut header = BatchHeader {

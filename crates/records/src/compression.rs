@@ -23,20 +23,12 @@ const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 const SNAPPY_RATIO_MAX: usize = 22;
 
 impl Compression {
-    pub const ALL: [Compression; 5] = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
+    pub const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
     /// The codec of the lowest three bits of a batch's attributes.
     pub fn from_code(code: u8) -> Result<Self, BatchError> {
-        Self::ALL
-            .get(usize::from(code))
-            .copied()
-            .ok_or(BatchError::UnknownCompression(code))
+        Self::ALL.get(usize::from(code)).copied().ok_or(BatchError::UnknownCompression(code))
     }
 
     pub fn code(self) -> u8 {
@@ -95,9 +87,7 @@ impl Compression {
         let mut out = Vec::new();
         // One byte more than the cap tells "exactly full" from "too much".
         let limit = (bytes_max as u64).saturating_add(1);
-        from.take(limit)
-            .read_to_end(&mut out)
-            .map_err(|e| self.failed(e))?;
+        from.take(limit).read_to_end(&mut out).map_err(|e| self.failed(e))?;
         match out.len() > bytes_max {
             true => Err(BatchError::DecompressedTooLarge { max: bytes_max }),
             false => Ok(out),
@@ -110,13 +100,11 @@ impl Compression {
             self.append_snappy_block(packed, &mut out, bytes_max)?;
             return Ok(out);
         }
-        let mut rest = packed
-            .get(XERIAL_HEADER_BYTES..)
-            .ok_or_else(|| self.failed("xerial header is cut"))?;
+        let mut rest =
+            packed.get(XERIAL_HEADER_BYTES..).ok_or_else(|| self.failed("xerial header is cut"))?;
         while !rest.is_empty() {
-            let (length, blocks) = rest
-                .split_first_chunk::<4>()
-                .ok_or_else(|| self.failed("block length is cut"))?;
+            let (length, blocks) =
+                rest.split_first_chunk::<4>().ok_or_else(|| self.failed("block length is cut"))?;
             let length = u32::from_be_bytes(*length) as usize;
             let block = blocks.get(..length).ok_or_else(|| self.failed("block is cut"))?;
             self.append_snappy_block(block, &mut out, bytes_max)?;
@@ -140,18 +128,14 @@ impl Compression {
             return Err(BatchError::DecompressedTooLarge { max: bytes_max });
         }
         out.resize(start + length, 0);
-        let written = snap::raw::Decoder::new()
-            .decompress(block, &mut out[start..])
-            .map_err(|e| self.failed(e))?;
+        let written =
+            snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|e| self.failed(e))?;
         out.truncate(start + written);
         Ok(())
     }
 
     fn failed(self, reason: impl ToString) -> BatchError {
-        BatchError::Decompression {
-            codec: self.name(),
-            reason: reason.to_string(),
-        }
+        BatchError::Decompression { codec: self.name(), reason: reason.to_string() }
     }
 }
 
@@ -183,10 +167,7 @@ mod tests {
         assert_eq!(Compression::Snappy.decompress(&raw, plain.len()).unwrap(), plain);
         let xerial = Compression::Snappy.compress(&plain).unwrap();
         assert_eq!(&xerial[..16], b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01");
-        assert_eq!(
-            Compression::Snappy.decompress(&xerial, plain.len()).unwrap(),
-            plain
-        );
+        assert_eq!(Compression::Snappy.decompress(&xerial, plain.len()).unwrap(), plain);
     }
 
     #[test]

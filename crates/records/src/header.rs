@@ -59,19 +59,11 @@ impl Attributes {
     }
 
     pub fn with_transactional(self, on: bool) -> Self {
-        Self(if on {
-            self.0 | Self::TRANSACTIONAL
-        } else {
-            self.0 & !Self::TRANSACTIONAL
-        })
+        Self(if on { self.0 | Self::TRANSACTIONAL } else { self.0 & !Self::TRANSACTIONAL })
     }
 
     pub fn with_control(self, on: bool) -> Self {
-        Self(if on {
-            self.0 | Self::CONTROL
-        } else {
-            self.0 & !Self::CONTROL
-        })
+        Self(if on { self.0 | Self::CONTROL } else { self.0 & !Self::CONTROL })
     }
 }
 
@@ -110,10 +102,7 @@ impl BatchHeader {
             return Err(BatchError::UnsupportedMagic(magic as i8));
         }
         let Some(fixed) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Truncated {
-                needed: HEADER_BYTES,
-                there: bytes.len(),
-            });
+            return Err(BatchError::Truncated { needed: HEADER_BYTES, there: bytes.len() });
         };
         let header = Self {
             base_offset: Offset(i64::from_be_bytes(field(fixed, 0))),
@@ -257,20 +246,10 @@ mod tests {
     #[test]
     fn offsets_and_sequences_are_counted_as_kafka_counts() {
         let header = header();
-        assert_eq!(
-            (header.last_offset(), header.next_offset()),
-            (Offset(11), Offset(12))
-        );
+        assert_eq!((header.last_offset(), header.next_offset()), (Offset(11), Offset(12)));
         assert_eq!(header.total_bytes(), 61);
         assert_eq!(header.last_sequence(), 2, "MAX-1, MAX, 0, 1, 2");
-        assert_eq!(
-            BatchHeader {
-                base_sequence: -1,
-                ..header
-            }
-            .last_sequence(),
-            -1
-        );
+        assert_eq!(BatchHeader { base_sequence: -1, ..header }.last_sequence(), -1);
     }
 
     #[test]
@@ -279,10 +258,7 @@ mod tests {
         assert_eq!(flags.compression(), Ok(Compression::Zstd));
         assert_eq!(flags.timestamp_type(), TimestampType::LogAppendTime);
         assert!(flags.is_transactional() && flags.is_control() && !flags.has_delete_horizon());
-        assert_eq!(
-            Attributes(5).compression(),
-            Err(BatchError::UnknownCompression(5))
-        );
+        assert_eq!(Attributes(5).compression(), Err(BatchError::UnknownCompression(5)));
     }
 
     #[test]
@@ -293,37 +269,16 @@ mod tests {
             BatchHeader::parse(&header.encode())
         };
         assert_eq!(parse(|h| h.magic = 1), Err(BatchError::UnsupportedMagic(1)));
-        assert_eq!(
-            parse(|h| h.batch_length = 48),
-            Err(BatchError::LengthTooSmall(48))
-        );
-        assert_eq!(
-            parse(|h| h.batch_length = -1),
-            Err(BatchError::LengthTooSmall(-1))
-        );
+        assert_eq!(parse(|h| h.batch_length = 48), Err(BatchError::LengthTooSmall(48)));
+        assert_eq!(parse(|h| h.batch_length = -1), Err(BatchError::LengthTooSmall(-1)));
         let invalid = |field, value| Err(BatchError::InvalidField { field, value });
         assert_eq!(parse(|h| h.base_offset = Offset(-1)), invalid("base offset", -1));
-        assert_eq!(
-            parse(|h| h.base_offset = Offset(i64::MAX)),
-            invalid("base offset", i64::MAX)
-        );
-        assert_eq!(
-            parse(|h| h.last_offset_delta = -1),
-            invalid("last offset delta", -1)
-        );
+        assert_eq!(parse(|h| h.base_offset = Offset(i64::MAX)), invalid("base offset", i64::MAX));
+        assert_eq!(parse(|h| h.last_offset_delta = -1), invalid("last offset delta", -1));
         assert_eq!(parse(|h| h.record_count = -2), invalid("record count", -2));
         assert_eq!(parse(|h| h.record_count = 6), invalid("record count", 6));
-        assert!(
-            parse(|h| h.record_count = 0).is_ok(),
-            "compaction leaves such batches"
-        );
-        assert_eq!(
-            BatchHeader::parse(&[0; 12]),
-            Err(BatchError::Truncated {
-                needed: 61,
-                there: 12
-            })
-        );
+        assert!(parse(|h| h.record_count = 0).is_ok(), "compaction leaves such batches");
+        assert_eq!(BatchHeader::parse(&[0; 12]), Err(BatchError::Truncated { needed: 61, there: 12 }));
         assert_eq!(
             BatchHeader::parse(&[0; 40]),
             Err(BatchError::UnsupportedMagic(0)),

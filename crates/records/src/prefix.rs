@@ -31,9 +31,7 @@ pub fn stamped_header(
     let mut stamped = BatchHeader {
         base_offset,
         leader_epoch,
-        attributes: header
-            .attributes
-            .with_timestamp_type(TimestampType::LogAppendTime),
+        attributes: header.attributes.with_timestamp_type(TimestampType::LogAppendTime),
         max_timestamp: now_ms,
         ..*header
     };
@@ -51,9 +49,7 @@ mod tests {
 
     fn batch() -> Bytes {
         let mut builder = BatchBuilder::new(Compression::None);
-        builder
-            .push(5, None, Some(b"a"), &[])
-            .push(9, None, Some(b"b"), &[]);
+        builder.push(5, None, Some(b"a"), &[]).push(9, None, Some(b"b"), &[]);
         builder.build()
     }
 
@@ -64,14 +60,7 @@ mod tests {
         let prefix = patched_prefix(&header, Offset(100), LeaderEpoch(4));
         let appended = [&prefix, &batch[PREFIX_BYTES..]].concat();
         let (_, found) = check_batches(&appended).next().unwrap().unwrap();
-        assert_eq!(
-            found,
-            BatchHeader {
-                base_offset: Offset(100),
-                leader_epoch: LeaderEpoch(4),
-                ..header
-            }
-        );
+        assert_eq!(found, BatchHeader { base_offset: Offset(100), leader_epoch: LeaderEpoch(4), ..header });
     }
 
     #[test]
@@ -82,11 +71,8 @@ mod tests {
             stamped_header(&header, &batch[HEADER_BYTES..], Offset(3), LeaderEpoch(1), 777);
         let appended = Bytes::from([&bytes, &batch[HEADER_BYTES..]].concat());
         assert_eq!(check_batches(&appended).next().unwrap().unwrap().1, stamped);
-        let times: Vec<_> = decode_records(&appended, 1000)
-            .unwrap()
-            .into_iter()
-            .map(|r| (r.offset, r.timestamp))
-            .collect();
+        let times: Vec<_> =
+            decode_records(&appended, 1000).unwrap().into_iter().map(|r| (r.offset, r.timestamp)).collect();
         assert_eq!(times, [(Offset(3), 777), (Offset(4), 777)]);
     }
 }

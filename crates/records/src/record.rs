@@ -34,17 +34,13 @@ pub fn decode_records(batch: &Bytes, uncompressed_bytes_max: usize) -> Result<Ve
         Compression::None => packed,
         codec => Bytes::from(codec.decompress(&packed, uncompressed_bytes_max)?),
     };
-    let mut cursor = Cursor {
-        body: &body,
-        rest: &body,
-    };
+    let mut cursor = Cursor { body: &body, rest: &body };
     let count = header.record_count as usize;
     // The count is only a claim: reserve no more than the bytes can hold.
     let mut records = Vec::with_capacity(count.min(body.len() / RECORD_BYTES_MIN));
     for index in 0..count {
-        let record = cursor
-            .take_record(&header)
-            .map_err(|reason| BatchError::InvalidRecord { index, reason })?;
+        let record =
+            cursor.take_record(&header).map_err(|reason| BatchError::InvalidRecord { index, reason })?;
         records.push(record);
     }
     match cursor.rest.len() {
@@ -67,10 +63,7 @@ impl<'a> Cursor<'a> {
             return Err("it is longer than the batch");
         }
         let (record, rest) = self.rest.split_at(length);
-        let mut cursor = Cursor {
-            body: self.body,
-            rest: record,
-        };
+        let mut cursor = Cursor { body: self.body, rest: record };
         self.rest = rest;
         let record = cursor.take_fields(header)?;
         match cursor.rest.is_empty() {

@@ -50,21 +50,14 @@ mod tests {
         assert_eq!(encoded(-1), [1]);
         assert_eq!(encoded(63), [0x7e]);
         assert_eq!(encoded(64), [0x80, 0x01]);
-        assert_eq!(
-            encoded(i64::MIN),
-            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]
-        );
+        assert_eq!(encoded(i64::MIN), [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
     }
 
     #[test]
     fn what_does_not_end_is_refused() {
         assert_eq!(take_long(&mut &[0x80; 10][..]), None);
         assert_eq!(take_long(&mut &[0x80][..]), None);
-        assert_eq!(
-            take_int(&mut &[0xff, 0xff, 0xff, 0xff, 0x1f][..]),
-            None,
-            "33 bits"
-        );
+        assert_eq!(take_int(&mut &[0xff, 0xff, 0xff, 0xff, 0x1f][..]), None, "33 bits");
     }
 
     proptest! {

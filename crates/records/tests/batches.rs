@@ -8,21 +8,13 @@ use records::{
     patched_prefix,
 };
 
-type Parts = (
-    i64,
-    Option<Vec<u8>>,
-    Option<Vec<u8>>,
-    Vec<(Vec<u8>, Option<Vec<u8>>)>,
-);
+type Parts = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 fn build(codec: Compression, records: &[Parts]) -> Bytes {
     let mut builder = BatchBuilder::new(codec);
     builder.producer(ProducerId(7), ProducerEpoch(1), 40);
     for (timestamp, key, value, headers) in records {
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(k, v)| (k.as_slice(), v.as_deref()))
-            .collect();
+        let headers: Vec<_> = headers.iter().map(|(k, v)| (k.as_slice(), v.as_deref())).collect();
         builder.push(*timestamp, key.as_deref(), value.as_deref(), &headers);
     }
     builder.build()
@@ -39,12 +31,7 @@ fn with_right_crc(bytes: &[u8]) -> Bytes {
 fn any_records() -> impl Strategy<Value = Vec<Parts>> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..40);
     let headers = proptest::collection::vec((bytes(), proptest::option::of(bytes())), 0..3);
-    let record = (
-        0..1i64 << 45,
-        proptest::option::of(bytes()),
-        proptest::option::of(bytes()),
-        headers,
-    );
+    let record = (0..1i64 << 45, proptest::option::of(bytes()), proptest::option::of(bytes()), headers);
     proptest::collection::vec(record, 1..20)
 }
 
@@ -84,14 +71,9 @@ fn a_batch_has_the_bytes_that_kafka_gives_it() {
         0xff, 0xff, 0xff, 0xff, // base sequence
         0, 0, 0, 2, // records
     ];
-    let crc = crc_fast::checksum(
-        crc_fast::CrcAlgorithm::Crc32Iscsi,
-        &[&covered[..], &records].concat(),
-    ) as u32;
-    assert_eq!(
-        batch,
-        [&header[..], &crc.to_be_bytes(), &covered, &records].concat()
-    );
+    let crc =
+        crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &[&covered[..], &records].concat()) as u32;
+    assert_eq!(batch, [&header[..], &crc.to_be_bytes(), &covered, &records].concat());
 }
 
 #[test]
@@ -103,10 +85,7 @@ fn a_builder_goes_on_with_the_next_sequence() {
     assert_eq!((first.base_sequence, first.last_sequence()), (i32::MAX, 0));
     builder.push(2, None, None, &[]);
     let second = BatchHeader::parse(&builder.build()).unwrap();
-    assert_eq!(
-        (second.base_sequence, second.record_count, second.base_timestamp),
-        (1, 1, 2)
-    );
+    assert_eq!((second.base_sequence, second.record_count, second.base_timestamp), (1, 1, 2));
 }
 
 #[test]
@@ -116,27 +95,15 @@ fn a_count_that_the_bytes_cannot_hold_is_an_error_and_no_allocation() {
     claims[23..27].copy_from_slice(&(i32::MAX - 1).to_be_bytes());
     claims[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
     let error = decode_records(&with_right_crc(&claims), 1000).unwrap_err();
-    assert_eq!(
-        error,
-        BatchError::InvalidRecord {
-            index: 1,
-            reason: "its length is no varint"
-        }
-    );
+    assert_eq!(error, BatchError::InvalidRecord { index: 1, reason: "its length is no varint" });
 }
 
 #[test]
 fn bytes_behind_the_last_record_are_an_error() {
-    let batch = build(
-        Compression::None,
-        &[(1, None, None, vec![]), (2, None, None, vec![])],
-    );
+    let batch = build(Compression::None, &[(1, None, None, vec![]), (2, None, None, vec![])]);
     let mut claims = batch.to_vec();
     claims[57..61].copy_from_slice(&1i32.to_be_bytes());
-    assert_eq!(
-        decode_records(&with_right_crc(&claims), 1000),
-        Err(BatchError::TrailingBytes(7))
-    );
+    assert_eq!(decode_records(&with_right_crc(&claims), 1000), Err(BatchError::TrailingBytes(7)));
 }
 
 proptest! {

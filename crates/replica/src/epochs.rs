@@ -16,9 +16,7 @@ impl EpochCache {
 
     /// From stored entries; `None` if they are not strictly rising, so that the caller rebuilds them.
     pub fn from_entries(starts: Vec<(LeaderEpoch, Offset)>) -> Option<Self> {
-        let rising = starts
-            .windows(2)
-            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        let rising = starts.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
         let valid = starts.iter().all(|(epoch, start)| epoch.0 >= 0 && start.0 >= 0);
         (rising && valid).then_some(Self { starts })
     }
@@ -44,14 +42,10 @@ impl EpochCache {
         if epoch.0 < 0 || start.0 < 0 {
             return false;
         }
-        if self
-            .latest()
-            .is_some_and(|(latest, first)| latest == epoch && first <= start)
-        {
+        if self.latest().is_some_and(|(latest, first)| latest == epoch && first <= start) {
             return false;
         }
-        self.starts
-            .retain(|(known, first)| *known < epoch && *first < start);
+        self.starts.retain(|(known, first)| *known < epoch && *first < start);
         self.starts.push((epoch, start));
         true
     }
@@ -85,9 +79,8 @@ impl EpochCache {
     /// Forgets epochs that end at or before the log's new `start`; the one in force there now starts there.
     pub fn truncate_from_start(&mut self, start: Offset) -> bool {
         let before = self.starts.partition_point(|(_, first)| *first <= start);
-        let Some(in_force) = before
-            .checked_sub(1)
-            .filter(|index| self.starts[*index].1 != start || *index > 0)
+        let Some(in_force) =
+            before.checked_sub(1).filter(|index| self.starts[*index].1 != start || *index > 0)
         else {
             return false;
         };
@@ -109,35 +102,20 @@ mod tests {
     use super::*;
 
     fn cache(entries: &[(i32, i64)]) -> EpochCache {
-        EpochCache::from_entries(
-            entries
-                .iter()
-                .map(|(e, o)| (LeaderEpoch(*e), Offset(*o)))
-                .collect(),
-        )
-        .unwrap()
+        EpochCache::from_entries(entries.iter().map(|(e, o)| (LeaderEpoch(*e), Offset(*o))).collect())
+            .unwrap()
     }
 
     fn end_of(cache: &EpochCache, epoch: i32) -> Option<(i32, i64)> {
-        cache
-            .end_offset_for(LeaderEpoch(epoch), Offset(100))
-            .map(|(e, o)| (e.0, o.0))
+        cache.end_offset_for(LeaderEpoch(epoch), Offset(100)).map(|(e, o)| (e.0, o.0))
     }
 
     #[test]
     fn an_epoch_ends_where_the_next_known_one_begins() {
         let cache = cache(&[(2, 10), (4, 20), (7, 30)]);
-        assert_eq!(
-            end_of(&cache, 7),
-            Some((7, 100)),
-            "the latest ends at the log's end"
-        );
+        assert_eq!(end_of(&cache, 7), Some((7, 100)), "the latest ends at the log's end");
         assert_eq!(end_of(&cache, 4), Some((4, 30)));
-        assert_eq!(
-            end_of(&cache, 6),
-            Some((4, 30)),
-            "not known: the largest below it"
-        );
+        assert_eq!(end_of(&cache, 6), Some((4, 30)), "not known: the largest below it");
         assert_eq!(end_of(&cache, 1), Some((1, 10)), "older than all");
         assert_eq!(end_of(&cache, 8), None, "newer than all");
         assert_eq!(end_of(&cache, -1), None);
@@ -150,15 +128,9 @@ mod tests {
         assert!(cache.assign(LeaderEpoch(3), Offset(100)));
         assert_eq!(end_of(&cache, 2), Some((2, 100)));
         assert_eq!(end_of(&cache, 3), Some((3, 100)));
-        assert!(
-            !cache.assign(LeaderEpoch(3), Offset(105)),
-            "appends in the same epoch are no news"
-        );
+        assert!(!cache.assign(LeaderEpoch(3), Offset(105)), "appends in the same epoch are no news");
         assert!(cache.assign(LeaderEpoch(4), Offset(100)));
-        assert_eq!(
-            cache.entries(),
-            [(LeaderEpoch(2), Offset(10)), (LeaderEpoch(4), Offset(100))]
-        );
+        assert_eq!(cache.entries(), [(LeaderEpoch(2), Offset(10)), (LeaderEpoch(4), Offset(100))]);
     }
 
     #[test]

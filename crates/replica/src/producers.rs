@@ -66,11 +66,7 @@ pub enum SequenceCheck {
     /// It is the next one: append it.
     Append,
     /// It is in the log already, here: answer with that.
-    Duplicate {
-        base_offset: Offset,
-        last_offset: Offset,
-        timestamp: i64,
-    },
+    Duplicate { base_offset: Offset, last_offset: Offset, timestamp: i64 },
 }
 
 /// Why a producer's batch must not be appended.
@@ -78,32 +74,18 @@ pub enum SequenceCheck {
 pub enum ProducerRefusal {
     /// Kafka's OUT_OF_ORDER_SEQUENCE_NUMBER.
     #[error("producer {producer}: sequence {got} is out of order, {expected} comes next")]
-    OutOfOrderSequence {
-        producer: ProducerId,
-        expected: i32,
-        got: i32,
-    },
+    OutOfOrderSequence { producer: ProducerId, expected: i32, got: i32 },
     /// Kafka's INVALID_PRODUCER_EPOCH: the sender was fenced.
     #[error("producer {producer}: epoch {got} is stale, the producer is at {current}")]
-    StaleEpoch {
-        producer: ProducerId,
-        current: ProducerEpoch,
-        got: ProducerEpoch,
-    },
+    StaleEpoch { producer: ProducerId, current: ProducerEpoch, got: ProducerEpoch },
     /// Kafka's DUPLICATE_SEQUENCE_NUMBER: appended long ago, its offset is not remembered.
     #[error("producer {producer}: sequence {got} was appended before the oldest remembered, {oldest}")]
-    DuplicateSequence {
-        producer: ProducerId,
-        oldest: i32,
-        got: i32,
-    },
+    DuplicateSequence { producer: ProducerId, oldest: i32, got: i32 },
 }
 
 impl Producers {
     pub const fn new() -> Self {
-        Self {
-            by_id: BTreeMap::new(),
-        }
+        Self { by_id: BTreeMap::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -144,10 +126,7 @@ impl Producers {
         let state = self.by_id.entry(header.producer_id).or_insert(fresh);
         let has_sequence = !header.is_control() && header.base_sequence >= 0;
         // A producer that was forgotten and came back may go on anywhere: what is kept has no gaps.
-        let goes_on = !has_sequence
-            || state
-                .next_sequence()
-                .is_none_or(|next| next == header.base_sequence);
+        let goes_on = !has_sequence || state.next_sequence().is_none_or(|next| next == header.base_sequence);
         if state.epoch != header.producer_epoch || !goes_on {
             *state = fresh;
         }
@@ -177,11 +156,7 @@ impl Producers {
     pub fn truncate_to(&mut self, end: Offset) -> bool {
         let mut changed = false;
         self.by_id.retain(|_, state| {
-            let below = state
-                .batches()
-                .iter()
-                .take_while(|batch| batch.last_offset < end)
-                .count();
+            let below = state.batches().iter().take_while(|batch| batch.last_offset < end).count();
             let cut = below < state.batches().len();
             state.kept = below as u8;
             changed |= cut;
@@ -193,8 +168,7 @@ impl Producers {
     /// Forgets producers that were silent for `expiration_ms`; how many.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.by_id.len();
-        self.by_id
-            .retain(|_, state| !state.is_expired(now_ms, expiration_ms));
+        self.by_id.retain(|_, state| !state.is_expired(now_ms, expiration_ms));
         before - self.by_id.len()
     }
 
@@ -206,13 +180,7 @@ impl Producers {
 impl ProducerState {
     fn new(epoch: ProducerEpoch, last_seen_ms: i64) -> Self {
         let batches = [ProducerBatch::default(); PRODUCER_BATCHES_KEPT];
-        Self {
-            epoch,
-            kept: 0,
-            batches,
-            forgotten_from: -1,
-            last_seen_ms,
-        }
+        Self { epoch, kept: 0, batches, forgotten_from: -1, last_seen_ms }
     }
 
     pub fn epoch(&self) -> ProducerEpoch {
@@ -230,9 +198,7 @@ impl ProducerState {
     }
 
     fn next_sequence(&self) -> Option<i32> {
-        self.batches()
-            .last()
-            .map(|last| sequence_after(last.last_sequence, 1))
+        self.batches().last().map(|last| sequence_after(last.last_sequence, 1))
     }
 
     fn is_expired(&self, now_ms: i64, expiration_ms: i64) -> bool {
@@ -269,34 +235,20 @@ impl ProducerState {
         if same_epoch {
             if let Some(known) = self.duplicate_of(header) {
                 let (base_offset, last_offset) = (known.base_offset(), known.last_offset);
-                return Ok(SequenceCheck::Duplicate {
-                    base_offset,
-                    last_offset,
-                    timestamp: known.timestamp,
-                });
+                return Ok(SequenceCheck::Duplicate { base_offset, last_offset, timestamp: known.timestamp });
             }
             if let Some(oldest) = self.batches().first().map(ProducerBatch::first_sequence)
                 && self.was_forgotten(got, oldest)
             {
-                return Err(ProducerRefusal::DuplicateSequence {
-                    producer,
-                    oldest,
-                    got,
-                });
+                return Err(ProducerRefusal::DuplicateSequence { producer, oldest, got });
             }
         }
-        Err(ProducerRefusal::OutOfOrderSequence {
-            producer,
-            expected,
-            got,
-        })
+        Err(ProducerRefusal::OutOfOrderSequence { producer, expected, got })
     }
 
     fn duplicate_of(&self, header: &BatchHeader) -> Option<&ProducerBatch> {
         let range = (header.base_sequence, header.last_sequence());
-        self.batches()
-            .iter()
-            .find(|batch| (batch.first_sequence(), batch.last_sequence) == range)
+        self.batches().iter().find(|batch| (batch.first_sequence(), batch.last_sequence) == range)
     }
 
     /// Clients take "duplicate" for success, so it is only said of what was certainly appended: not of everything

@@ -54,10 +54,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl ControllerClient {
     /// `seeds`: `host:port` of each controller.
     pub fn new(seeds: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            seeds: seeds.into_iter().collect(),
-            shared: Arc::default(),
-        }
+        Self { seeds: seeds.into_iter().collect(), shared: Arc::default() }
     }
 
     pub fn seeds(&self) -> &[String] {
@@ -86,10 +83,7 @@ impl ControllerClient {
     ) -> Result<ProducerId, ControllerError> {
         let request = pb::AllocateProducerIdsRequest { count };
         self.call(within, |channel| async move {
-            Ok(node_service(channel)
-                .allocate_producer_ids(request)
-                .await?
-                .into_inner())
+            Ok(node_service(channel).allocate_producer_ids(request).await?.into_inner())
         })
         .await
         .map(|block| ProducerId(block.first))
@@ -113,27 +107,20 @@ impl ControllerClient {
 
     /// The metadata version in which the topic is gone.
     pub async fn delete_topic(&self, name: &TopicName, within: Duration) -> Result<u64, ControllerError> {
-        let request = pb::DeleteTopicRequest {
-            name: name.to_string(),
-        };
+        let request = pb::DeleteTopicRequest { name: name.to_string() };
         let called = self
             .call(within, |channel| {
                 let request = request.clone();
-                async move {
-                    Ok(admin_service(channel)
-                        .delete_topic(request)
-                        .await?
-                        .into_inner()
-                        .version)
-                }
+                async move { Ok(admin_service(channel).delete_topic(request).await?.into_inner().version) }
             })
             .await;
         match called {
             // The lost answer was that it is deleted.
-            Err(Failed {
-                answer_lost: true,
-                error: ControllerError::Refused(r),
-            }) if r.kind == RefusalKind::UnknownTopic => Ok(0),
+            Err(Failed { answer_lost: true, error: ControllerError::Refused(r) })
+                if r.kind == RefusalKind::UnknownTopic =>
+            {
+                Ok(0)
+            }
             called => called.map_err(Failed::into_error),
         }
     }
@@ -148,29 +135,18 @@ impl ControllerClient {
         within: Duration,
     ) -> Result<u64, ControllerError> {
         let assignments = convert::assignments_to(assignments);
-        let request = pb::AddPartitionsRequest {
-            topic: topic.to_string(),
-            count,
-            assignments,
-            validate_only,
-        };
+        let request =
+            pb::AddPartitionsRequest { topic: topic.to_string(), count, assignments, validate_only };
         let called = self
             .call(within, |channel| {
                 let request = request.clone();
-                async move {
-                    Ok(admin_service(channel)
-                        .add_partitions(request)
-                        .await?
-                        .into_inner()
-                        .version)
-                }
+                async move { Ok(admin_service(channel).add_partitions(request).await?.into_inner().version) }
             })
             .await;
         match called {
-            Err(Failed {
-                answer_lost: true,
-                error: ControllerError::Refused(r),
-            }) => Err(ControllerError::Unknown(r.message)),
+            Err(Failed { answer_lost: true, error: ControllerError::Refused(r) }) => {
+                Err(ControllerError::Unknown(r.message))
+            }
             called => called.map_err(Failed::into_error),
         }
     }
@@ -190,13 +166,7 @@ impl ControllerClient {
         };
         self.call(within, |channel| {
             let request = request.clone();
-            async move {
-                Ok(admin_service(channel)
-                    .alter_configs(request)
-                    .await?
-                    .into_inner()
-                    .version)
-            }
+            async move { Ok(admin_service(channel).alter_configs(request).await?.into_inner().version) }
         })
         .await
         .map_err(Failed::into_error)
@@ -208,11 +178,7 @@ impl ControllerClient {
     ) -> Result<Vec<pb::Controller>, ControllerError> {
         self.call(within, |channel| async move {
             let request = pb::DescribeControllersRequest {};
-            Ok(admin_service(channel)
-                .describe_controllers(request)
-                .await?
-                .into_inner()
-                .controllers)
+            Ok(admin_service(channel).describe_controllers(request).await?.into_inner().controllers)
         })
         .await
         .map_err(Failed::into_error)
@@ -264,11 +230,7 @@ impl ControllerClient {
 
     fn next_seed(&self) -> String {
         let mut shared = self.shared.lock();
-        let seed = self
-            .seeds
-            .get(shared.next_seed % self.seeds.len().max(1))
-            .cloned()
-            .unwrap_or_default();
+        let seed = self.seeds.get(shared.next_seed % self.seeds.len().max(1)).cloned().unwrap_or_default();
         shared.next_seed = shared.next_seed.wrapping_add(1);
         seed
     }
@@ -285,10 +247,7 @@ impl ControllerClient {
             .keep_alive_timeout(Duration::from_secs(2))
             .keep_alive_while_idle(true);
         let channel = endpoint.connect_lazy();
-        self.shared
-            .lock()
-            .channels
-            .insert(address.to_owned(), channel.clone());
+        self.shared.lock().channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
 
@@ -302,9 +261,7 @@ impl ControllerClient {
         let mut answer_lost = false;
         loop {
             let address = self.address();
-            let left = deadline
-                .saturating_duration_since(Instant::now())
-                .min(ATTEMPT_MAX);
+            let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_MAX);
             let tried = match self.channel(&address) {
                 Ok(channel) => tokio::time::timeout(left, attempt(channel))
                     .await
@@ -319,18 +276,12 @@ impl ControllerClient {
                 Err(status) => status,
             };
             if let Some(refusal) = refusal_of(&status) {
-                return Err(Failed {
-                    answer_lost,
-                    error: ControllerError::Refused(refusal),
-                });
+                return Err(Failed { answer_lost, error: ControllerError::Refused(refusal) });
             }
             self.learn(&address, Some(&status));
             if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented) {
                 let refusal = Refusal::new(RefusalKind::InvalidRequest, status.message());
-                return Err(Failed {
-                    answer_lost,
-                    error: ControllerError::Refused(refusal),
-                });
+                return Err(Failed { answer_lost, error: ControllerError::Refused(refusal) });
             }
             answer_lost |= leader_hint(&status).is_none() && !never_sent(&status);
             if Instant::now() + PAUSE >= deadline {

@@ -34,10 +34,7 @@ impl From<ConversionError> for tonic::Status {
 type Result<T> = std::result::Result<T, ConversionError>;
 
 fn invalid(field: &'static str, reason: impl ToString) -> ConversionError {
-    ConversionError::Invalid {
-        field,
-        reason: reason.to_string(),
-    }
+    ConversionError::Invalid { field, reason: reason.to_string() }
 }
 
 fn uuid(field: &'static str, bytes: &[u8]) -> Result<Uuid> {
@@ -55,17 +52,11 @@ fn topic_name(name: &str) -> Result<TopicName> {
 fn endpoint_from(endpoint: Option<pb::Endpoint>) -> Result<Endpoint> {
     let endpoint = endpoint.ok_or(ConversionError::Missing("endpoint"))?;
     let port = u16::try_from(endpoint.port).map_err(|e| invalid("endpoint.port", e))?;
-    Ok(Endpoint {
-        host: endpoint.host,
-        port,
-    })
+    Ok(Endpoint { host: endpoint.host, port })
 }
 
 fn endpoint_to(endpoint: &Endpoint) -> Option<pb::Endpoint> {
-    Some(pb::Endpoint {
-        host: endpoint.host.clone(),
-        port: endpoint.port.into(),
-    })
+    Some(pb::Endpoint { host: endpoint.host.clone(), port: endpoint.port.into() })
 }
 
 /// A delta as a watcher gets it, encoded once for all of them.
@@ -83,16 +74,10 @@ pub fn encode_delta(delta: &Delta) -> pb::MetadataEvent {
         deleted: delta
             .deleted
             .iter()
-            .map(|(id, name)| pb::DeletedTopic {
-                id: uuid_bytes(id.0),
-                name: name.to_string(),
-            })
+            .map(|(id, name)| pb::DeletedTopic { id: uuid_bytes(id.0), name: name.to_string() })
             .collect(),
     };
-    pb::MetadataEvent {
-        format: crate::FORMAT,
-        delta: message.encode_to_vec().into(),
-    }
+    pb::MetadataEvent { format: crate::FORMAT, delta: message.encode_to_vec().into() }
 }
 
 /// # Errors
@@ -111,16 +96,8 @@ pub fn decode_delta(event: &pb::MetadataEvent) -> Result<Delta> {
         version: message.version,
         snapshot: message.snapshot,
         cluster: cluster.transpose()?,
-        nodes: message
-            .nodes
-            .into_iter()
-            .map(|n| node_from(n).map(Arc::new))
-            .collect::<Result<_>>()?,
-        topics: message
-            .topics
-            .into_iter()
-            .map(topic_from)
-            .collect::<Result<_>>()?,
+        nodes: message.nodes.into_iter().map(|n| node_from(n).map(Arc::new)).collect::<Result<_>>()?,
+        topics: message.topics.into_iter().map(topic_from).collect::<Result<_>>()?,
         deleted: deleted
             .map(|t| Ok((TopicId(uuid("deleted.id", &t.id)?), topic_name(&t.name)?)))
             .collect::<Result<_>>()?,
@@ -222,18 +199,13 @@ pub fn registration_from_pb(request: pb::RegisterRequest) -> Result<NodeRegistra
 }
 
 pub(crate) fn assignments_to(assignments: &[Vec<NodeId>]) -> Vec<pb::ReplicaAssignment> {
-    let one = |nodes: &Vec<NodeId>| pb::ReplicaAssignment {
-        nodes: nodes.iter().map(|n| n.0).collect(),
-    };
+    let one = |nodes: &Vec<NodeId>| pb::ReplicaAssignment { nodes: nodes.iter().map(|n| n.0).collect() };
     assignments.iter().map(one).collect()
 }
 
 /// Replica lists as they came.
 pub fn assignments_from_pb(assignments: Vec<pb::ReplicaAssignment>) -> Vec<Vec<NodeId>> {
-    assignments
-        .into_iter()
-        .map(|a| a.nodes.into_iter().map(NodeId).collect())
-        .collect()
+    assignments.into_iter().map(|a| a.nodes.into_iter().map(NodeId).collect()).collect()
 }
 
 pub fn topic_spec_to_pb(spec: &TopicSpec, validate_only: bool) -> pb::CreateTopicRequest {
@@ -267,11 +239,7 @@ pub fn config_change_to_pb(change: &ConfigChange) -> pb::ConfigChange {
         ConfigOperation::Append(value) => (pb::ConfigOperation::Append, value.clone()),
         ConfigOperation::Subtract(value) => (pb::ConfigOperation::Subtract, value.clone()),
     };
-    pb::ConfigChange {
-        name: change.name.clone(),
-        operation: operation.into(),
-        value,
-    }
+    pb::ConfigChange { name: change.name.clone(), operation: operation.into(), value }
 }
 
 pub fn config_change_from_pb(change: pb::ConfigChange) -> Result<ConfigChange> {
@@ -282,10 +250,7 @@ pub fn config_change_from_pb(change: pb::ConfigChange) -> Result<ConfigChange> {
         pb::ConfigOperation::Subtract => ConfigOperation::Subtract(change.value),
         pb::ConfigOperation::Unspecified => return Err(invalid("operation", change.operation)),
     };
-    Ok(ConfigChange {
-        name: change.name,
-        operation,
-    })
+    Ok(ConfigChange { name: change.name, operation })
 }
 
 #[cfg(test)]
@@ -301,23 +266,14 @@ mod tests {
             node: NodeId(id),
             cluster_id: None,
             directory: DirectoryId(Uuid::from_u128(id as u128 + 1)),
-            kafka: Endpoint {
-                host: "n".into(),
-                port: 9092,
-            },
-            http: Endpoint {
-                host: "n".into(),
-                port: 9600,
-            },
+            kafka: Endpoint { host: "n".into(), port: 9092 },
+            http: Endpoint { host: "n".into(), port: 9600 },
             rack: Some("zone-a".into()),
         };
         for command in [
             metadata::Command::NameCluster { cluster_id },
             metadata::Command::RegisterNode(node(0)),
-            metadata::Command::UnfenceNode {
-                node: NodeId(0),
-                epoch: NodeEpoch(0),
-            },
+            metadata::Command::UnfenceNode { node: NodeId(0), epoch: NodeEpoch(0) },
             metadata::Command::CreateTopic(TopicSpec {
                 id: TopicId(Uuid::from_u128(77)),
                 name: TopicName::new("t").unwrap(),
@@ -340,10 +296,7 @@ mod tests {
 
     #[test]
     fn an_unknown_format_is_refused_by_name() {
-        let event = pb::MetadataEvent {
-            format: 9,
-            delta: Bytes::new(),
-        };
+        let event = pb::MetadataEvent { format: 9, delta: Bytes::new() };
         assert_eq!(
             decode_delta(&event).unwrap_err().to_string(),
             "metadata event has format 9, this build knows 1"

@@ -20,11 +20,7 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
         | RefusalKind::PolicyViolation
         | RefusalKind::InvalidRequest => Code::InvalidArgument,
     };
-    with_text(
-        Status::new(code, refusal.message.clone()),
-        REFUSAL,
-        &refusal.kind.to_string(),
-    )
+    with_text(Status::new(code, refusal.message.clone()), REFUSAL, &refusal.kind.to_string())
 }
 
 /// The refusal that a status carries, if it is one.
@@ -68,10 +64,7 @@ mod tests {
 
     #[test]
     fn a_redirect_names_the_leader_if_there_is_one() {
-        assert_eq!(
-            leader_hint(&not_leader(Some("c:7300"))),
-            Some(Some("c:7300".into()))
-        );
+        assert_eq!(leader_hint(&not_leader(Some("c:7300"))), Some(Some("c:7300".into())));
         assert_eq!(leader_hint(&not_leader(None)), Some(None));
         assert_eq!(leader_hint(&Status::unavailable("down")), None);
     }

@@ -29,18 +29,8 @@ impl MetadataWatch {
     pub fn new(client: ControllerClient) -> (Self, WatchedImage) {
         let image = Arc::new(ArcSwap::from_pointee(Image::default()));
         let (sender, receiver) = watch::channel(0);
-        let watched = WatchedImage {
-            image: image.clone(),
-            version: receiver,
-        };
-        (
-            Self {
-                client,
-                image,
-                version: sender,
-            },
-            watched,
-        )
+        let watched = WatchedImage { image: image.clone(), version: receiver };
+        (Self { client, image, version: sender }, watched)
     }
 
     /// Follows the controllers until dropped. `on_delta` sees each image with what led to it, before readers do.
@@ -82,10 +72,7 @@ impl WatchedImage {
     /// An image that never changes, for tests and for tools.
     pub fn fixed(image: Image) -> Self {
         let (_, version) = watch::channel(image.version);
-        Self {
-            image: Arc::new(ArcSwap::from_pointee(image)),
-            version,
-        }
+        Self { image: Arc::new(ArcSwap::from_pointee(image)), version }
     }
 
     /// Waits for the first image of a named cluster.

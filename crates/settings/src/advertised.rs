@@ -20,17 +20,11 @@ pub fn advertised(
 ) -> Result<(String, u16), AdvertisedError> {
     let Some(value) = advertised.filter(|v| !v.is_empty()) else {
         if bound.ip().is_unspecified() {
-            return Err(AdvertisedError::Wildcard {
-                key: key.to_owned(),
-                bound,
-            });
+            return Err(AdvertisedError::Wildcard { key: key.to_owned(), bound });
         }
         return Ok((bound.ip().to_string(), bound.port()));
     };
-    let malformed = || AdvertisedError::Malformed {
-        key: key.to_owned(),
-        value: value.to_owned(),
-    };
+    let malformed = || AdvertisedError::Malformed { key: key.to_owned(), value: value.to_owned() };
     if let Ok(address) = value.parse::<SocketAddr>() {
         return Ok((address.ip().to_string(), address.port()));
     }
@@ -58,10 +52,7 @@ mod tests {
     #[test]
     fn the_bound_host_is_advertised_unless_it_is_a_wildcard() {
         assert_eq!(told(None, "127.0.0.1:9092"), Ok(("127.0.0.1".into(), 9092)));
-        assert_eq!(
-            told(Some("node-0.storage"), "0.0.0.0:9092"),
-            Ok(("node-0.storage".into(), 9092))
-        );
+        assert_eq!(told(Some("node-0.storage"), "0.0.0.0:9092"), Ok(("node-0.storage".into(), 9092)));
         assert_eq!(told(Some("[::1]:5"), "0.0.0.0:9092"), Ok(("::1".into(), 5)));
         assert_eq!(
             told(None, "0.0.0.0:9092").unwrap_err().to_string(),

@@ -13,11 +13,7 @@ pub enum SettingsError {
     #[error("configuration file {path} is not TOML: {reason}")]
     NotToml { path: PathBuf, reason: String },
     #[error("unknown configuration key '{key}' in {place}{}", hint(.nearest))]
-    UnknownKey {
-        key: String,
-        place: String,
-        nearest: Option<String>,
-    },
+    UnknownKey { key: String, place: String, nearest: Option<String> },
     #[error("configuration: {0}")]
     Invalid(String),
 }
@@ -37,22 +33,14 @@ const PREFIX: &str = "ANABRANCH_";
 const NOT_KEYS: [&str; 2] = ["ANABRANCH_CONFIG", "ANABRANCH_URL"];
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|n| format!(" (did you mean '{n}'?)"))
-        .unwrap_or_default()
+    nearest.as_ref().map(|n| format!(" (did you mean '{n}'?)")).unwrap_or_default()
 }
 
 /// Adds `--config` and one flag for every key under the given prefixes.
 pub fn flags(command: Command, prefixes: &[&str]) -> Command {
-    let keys = keys()
-        .into_iter()
-        .filter(|(k, _)| prefixes.iter().any(|p| k.starts_with(p)));
-    let config = Arg::new("config")
-        .long("config")
-        .env("ANABRANCH_CONFIG")
-        .value_name("FILE")
-        .help("A TOML file");
+    let keys = keys().into_iter().filter(|(k, _)| prefixes.iter().any(|p| k.starts_with(p)));
+    let config =
+        Arg::new("config").long("config").env("ANABRANCH_CONFIG").value_name("FILE").help("A TOML file");
     keys.fold(command.arg(config), |command, (key, default)| {
         let help = match default {
             serde_json::Value::Null => "none by default".to_owned(),
@@ -70,11 +58,7 @@ impl Sources {
             Some((key, value))
         };
         Self {
-            file: matches
-                .try_get_one::<String>("config")
-                .ok()
-                .flatten()
-                .map(PathBuf::from),
+            file: matches.try_get_one::<String>("config").ok().flatten().map(PathBuf::from),
             environment: environment.into_iter().collect(),
             flags: keys().into_iter().filter_map(flag).collect(),
         }
@@ -127,11 +111,8 @@ fn variable_of(key: &str) -> String {
 fn from_text(default: &serde_json::Value, text: &str) -> config::Value {
     match default {
         serde_json::Value::Array(_) => {
-            let parts: Vec<String> = text
-                .split(',')
-                .map(|p| p.trim().to_owned())
-                .filter(|p| !p.is_empty())
-                .collect();
+            let parts: Vec<String> =
+                text.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
             parts.into()
         }
         _ => text.to_owned().into(),
@@ -144,11 +125,7 @@ fn keys() -> Vec<(String, serde_json::Value)> {
         match value {
             serde_json::Value::Object(map) => {
                 for (name, value) in map {
-                    let key = if prefix.is_empty() {
-                        name
-                    } else {
-                        format!("{prefix}.{name}")
-                    };
+                    let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
                     walk(&key, value, keys);
                 }
             }
@@ -156,11 +133,7 @@ fn keys() -> Vec<(String, serde_json::Value)> {
         }
     }
     let mut keys = Vec::new();
-    walk(
-        "",
-        serde_json::to_value(Settings::standard()).unwrap_or_default(),
-        &mut keys,
-    );
+    walk("", serde_json::to_value(Settings::standard()).unwrap_or_default(), &mut keys);
     keys
 }
 
@@ -169,21 +142,15 @@ fn known<'a>(
     key: &str,
     place: impl Fn() -> String,
 ) -> Result<&'a serde_json::Value, SettingsError> {
-    keys.iter()
-        .find(|(k, _)| k == key)
-        .map(|(_, default)| default)
-        .ok_or_else(|| SettingsError::UnknownKey {
-            key: key.to_owned(),
-            place: place(),
-            nearest: nearest(keys.iter().map(|(k, _)| k.clone()), key),
-        })
+    keys.iter().find(|(k, _)| k == key).map(|(_, default)| default).ok_or_else(|| SettingsError::UnknownKey {
+        key: key.to_owned(),
+        place: place(),
+        nearest: nearest(keys.iter().map(|(k, _)| k.clone()), key),
+    })
 }
 
 fn nearest(keys: impl Iterator<Item = String>, key: &str) -> Option<String> {
-    keys.map(|k| (distance(&k, key), k))
-        .min()
-        .filter(|(d, k)| *d <= k.len() / 3)
-        .map(|(_, k)| k)
+    keys.map(|k| (distance(&k, key), k)).min().filter(|(d, k)| *d <= k.len() / 3).map(|(_, k)| k)
 }
 
 /// The edit distance (Levenshtein 1966).
@@ -201,17 +168,10 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 fn file_values(path: &Path) -> Result<Vec<(String, config::Value)>, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|e| SettingsError::Unreadable {
-        path: path.to_owned(),
-        reason: e.to_string(),
-    })?;
-    let not_toml = |reason: String| SettingsError::NotToml {
-        path: path.to_owned(),
-        reason,
-    };
-    let table: toml::Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| not_toml(e.to_string()))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| SettingsError::Unreadable { path: path.to_owned(), reason: e.to_string() })?;
+    let not_toml = |reason: String| SettingsError::NotToml { path: path.to_owned(), reason };
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| not_toml(e.to_string()))?;
     let mut values = Vec::new();
     flatten("", toml::Value::Table(table), &mut values);
     Ok(values)
@@ -221,11 +181,7 @@ fn flatten(prefix: &str, value: toml::Value, values: &mut Vec<(String, config::V
     let value: config::Value = match value {
         toml::Value::Table(table) => {
             for (name, value) in table {
-                let key = if prefix.is_empty() {
-                    name
-                } else {
-                    format!("{prefix}.{name}")
-                };
+                let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
                 flatten(&key, value, values);
             }
             return;
@@ -253,17 +209,11 @@ mod tests {
     fn with_file(text: &str) -> Result<Settings, SettingsError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        load(&Sources {
-            file: Some(file.path().to_owned()),
-            ..Sources::default()
-        })
+        load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() })
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
@@ -301,29 +251,17 @@ mod tests {
     #[test]
     fn a_list_is_split_at_commas() {
         let environment = pairs(&[("ANABRANCH_CONTROLLER_SEEDS", "a:1, b:2")]);
-        let settings = load(&Sources {
-            environment,
-            ..Sources::default()
-        })
-        .unwrap();
+        let settings = load(&Sources { environment, ..Sources::default() }).unwrap();
         assert_eq!(settings.controller.seeds, ["a:1", "b:2"]);
     }
 
     #[test]
     fn an_unknown_key_is_named_wherever_it_stands() {
         let error = with_file("[storage]\nnod_id = 1").unwrap_err().to_string();
-        assert!(
-            error.starts_with("unknown configuration key 'storage.nod_id' in /"),
-            "{error}"
-        );
+        assert!(error.starts_with("unknown configuration key 'storage.nod_id' in /"), "{error}");
         assert!(error.ends_with("(did you mean 'storage.node_id'?)"), "{error}");
         let environment = pairs(&[("ANABRANCH_STORAGE_NODEID", "1")]);
-        let error = load(&Sources {
-            environment,
-            ..Sources::default()
-        })
-        .unwrap_err()
-        .to_string();
+        let error = load(&Sources { environment, ..Sources::default() }).unwrap_err().to_string();
         assert_eq!(
             error,
             "unknown configuration key 'ANABRANCH_STORAGE_NODEID' in the environment (did you mean 'ANABRANCH_STORAGE_NODE_ID'?)"
@@ -334,9 +272,6 @@ mod tests {
     fn a_wrong_type_is_named() {
         let error = with_file("[storage]\nnode_id = 'seven'").unwrap_err().to_string();
         assert!(error.contains("storage.node_id"), "{error}");
-        assert!(matches!(
-            with_file("[storage"),
-            Err(SettingsError::NotToml { .. })
-        ));
+        assert!(matches!(with_file("[storage"), Err(SettingsError::NotToml { .. })));
     }
 }

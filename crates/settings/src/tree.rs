@@ -108,26 +108,18 @@ pub struct LimitSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        }
+        Self { level: "info".to_owned(), format: LogFormat::Text }
     }
 }
 
 impl Default for ListenSettings {
     fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:0".to_owned(),
-        }
+        Self { listen: "127.0.0.1:0".to_owned() }
     }
 }
 
 fn on(port: u16) -> PublicListenSettings {
-    PublicListenSettings {
-        listen: format!("127.0.0.1:{port}"),
-        advertised: None,
-    }
+    PublicListenSettings { listen: format!("127.0.0.1:{port}"), advertised: None }
 }
 
 impl Default for ControllerSettings {
@@ -137,9 +129,7 @@ impl Default for ControllerSettings {
             ordinal: 0,
             data_dir: "anabranch-data/controller-0".to_owned(),
             rpc: ListenSettings { listen: "127.0.0.1:7300".to_owned() },
-            http: ListenSettings {
-                listen: "127.0.0.1:7400".to_owned(),
-            },
+            http: ListenSettings { listen: "127.0.0.1:7400".to_owned() },
             session_timeout_ms: 3_000,
             stream_grace_ms: 200,
             raft_heartbeat_interval_ms: 100,
@@ -182,12 +172,6 @@ impl Default for LimitSettings {
 impl Settings {
     /// The defaults, with the gateway's REST on its port.
     pub fn standard() -> Self {
-        Self {
-            gateway: GatewaySettings {
-                rest: on(8082),
-                ..GatewaySettings::default()
-            },
-            ..Self::default()
-        }
+        Self { gateway: GatewaySettings { rest: on(8082), ..GatewaySettings::default() }, ..Self::default() }
     }
 }

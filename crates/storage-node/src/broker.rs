@@ -56,10 +56,10 @@ impl Handler for Endpoint {
             }
             ApiKey::Fetch => api::fetch::handle(broker.clone(), &frame),
             ApiKey::ListOffsets => {
-                let (broker, request) = (broker.clone(), frame.decode_body()?);
+                let (broker, request, version) = (broker.clone(), frame.decode_body()?, frame.version);
                 // May search a segment on disk.
                 Ok(later(&frame, async move {
-                    tokio::task::block_in_place(|| api::list_offsets::answer(&broker, &request))
+                    tokio::task::block_in_place(|| api::list_offsets::answer(&broker, &request, version))
                 }))
             }
             ApiKey::Metadata => {
@@ -86,15 +86,9 @@ impl Handler for Endpoint {
     fn handle_unreadable(&self, error: FrameError) -> Result<Reply, FrameError> {
         match error {
             // KIP-511: the oldest form of the answer, so that any client can read what would be understood.
-            FrameError::Version {
-                spoken,
-                correlation_id,
-                ..
-            } if spoken.api == ApiKey::ApiVersions => {
+            FrameError::Version { spoken, correlation_id, .. } if spoken.api == ApiKey::ApiVersions => {
                 let answer = api::api_versions::unsupported();
-                Ok(Reply::Now(
-                    wire::encode_response(&answer, 0, correlation_id)?.into(),
-                ))
+                Ok(Reply::Now(wire::encode_response(&answer, 0, correlation_id)?.into()))
             }
             error => Err(error),
         }
@@ -105,9 +99,7 @@ fn now<R>(frame: &RequestFrame, answer: &R) -> Result<Reply, FrameError>
 where
     R: wire::Encodable + wire::HeaderVersion,
 {
-    Ok(Reply::Now(
-        wire::encode_response(answer, frame.version, frame.correlation_id)?.into(),
-    ))
+    Ok(Reply::Now(wire::encode_response(answer, frame.version, frame.correlation_id)?.into()))
 }
 
 fn later<R>(frame: &RequestFrame, answer: impl Future<Output = R> + Send + 'static) -> Reply
@@ -129,8 +121,5 @@ where
     R: Request,
     F: Future<Output = R::Response> + Send + 'static,
 {
-    Ok(later(
-        frame,
-        answer(broker.clone(), frame.decode_body()?, frame.version),
-    ))
+    Ok(later(frame, answer(broker.clone(), frame.decode_body()?, frame.version)))
 }

@@ -26,10 +26,7 @@ pub enum FolderError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error("partition {partition}: {source}")]
-    Partition {
-        partition: TopicPartition,
-        source: LogError,
-    },
+    Partition { partition: TopicPartition, source: LogError },
 }
 
 /// How often a long recovery says where it is.
@@ -54,13 +51,8 @@ pub(crate) fn open(path: &Path, files: &Arc<FileCache>) -> Result<OpenedFolder, 
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let finished = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers)
-            .map(|_| scope.spawn(|| opening.work(started)))
-            .collect();
-        workers
-            .into_iter()
-            .map(|w| w.join().unwrap_or(Ok(())))
-            .collect::<Result<Vec<()>, _>>()
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| opening.work(started))).collect();
+        workers.into_iter().map(|w| w.join().unwrap_or(Ok(()))).collect::<Result<Vec<()>, _>>()
     });
     finished?;
     let partitions = opening.done.into_inner();
@@ -107,23 +99,13 @@ impl Opening {
         let point = self.points.get(name).copied().unwrap_or(Offset(0));
         let mode = match self.clean {
             true => OpenMode::Clean,
-            false => OpenMode::Recover {
-                recovery_point: point,
-            },
+            false => OpenMode::Recover { recovery_point: point },
         };
         let start = self.starts.get(name).copied().unwrap_or(Offset(0));
-        let opened = Log::open(
-            folder.path.clone(),
-            config.clone(),
-            self.files.clone(),
-            mode,
-            start,
-            now_ms(),
-        );
-        let (log, recovery) = opened.map_err(|source| FolderError::Partition {
-            partition: name.clone(),
-            source,
-        })?;
+        let opened =
+            Log::open(folder.path.clone(), config.clone(), self.files.clone(), mode, start, now_ms());
+        let (log, recovery) =
+            opened.map_err(|source| FolderError::Partition { partition: name.clone(), source })?;
         if recovery.truncated_bytes > 0 {
             let bytes = recovery.truncated_bytes;
             tracing::warn!(partition = %name, bytes, "cut a torn tail after a crash");

@@ -38,10 +38,7 @@ fn run(matches: &clap::ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init_logs(&settings.log.level, settings.log.format == LogFormat::Json)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("no runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let (kafka, _) = telemetry::bind(&settings.storage.kafka.listen, "--storage.kafka.listen").await?;
         let (http, _) = telemetry::bind(&settings.storage.http.listen, "--storage.http.listen").await?;

@@ -39,10 +39,7 @@ impl LocalPartition {
         Self {
             name,
             topic_id: log.topic_id(),
-            state: Mutex::new(State {
-                log: Some(log),
-                leading: None,
-            }),
+            state: Mutex::new(State { log: Some(log), leading: None }),
             watchers: Mutex::new(Vec::new()),
             watched: AtomicBool::new(false),
         }
@@ -96,11 +93,7 @@ impl LocalPartition {
             true => None,
             false => log.read(from, bytes_max, high_watermark, at_least_one)?,
         };
-        Ok(Fetched {
-            slice,
-            start: log.start_offset(),
-            high_watermark,
-        })
+        Ok(Fetched { slice, start: log.start_offset(), high_watermark })
     }
 
     /// Runs `read` on the log if this node leads the partition; it gets the epoch, too.
@@ -154,10 +147,7 @@ impl LocalPartition {
             return;
         }
         let watchers = std::mem::take(&mut *self.watchers.lock());
-        watchers
-            .iter()
-            .filter_map(Weak::upgrade)
-            .for_each(|w| w.notify_one());
+        watchers.iter().filter_map(Weak::upgrade).for_each(|w| w.notify_one());
     }
 }
 
@@ -167,14 +157,8 @@ impl State {
         let epoch = self.leading.ok_or(PartitionError::NotLeader)?;
         let log = self.log.as_mut().ok_or(PartitionError::NotLeader)?;
         match current_epoch.filter(|e| *e >= 0) {
-            Some(got) if got < epoch.0 => Err(PartitionError::FencedEpoch {
-                got,
-                current: epoch.0,
-            }),
-            Some(got) if got > epoch.0 => Err(PartitionError::UnknownEpoch {
-                got,
-                current: epoch.0,
-            }),
+            Some(got) if got < epoch.0 => Err(PartitionError::FencedEpoch { got, current: epoch.0 }),
+            Some(got) if got > epoch.0 => Err(PartitionError::UnknownEpoch { got, current: epoch.0 }),
             _ => Ok((log, epoch)),
         }
     }

@@ -14,10 +14,7 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl ProducerIds {
     pub(crate) fn new(controllers: ControllerClient) -> Self {
-        Self {
-            controllers,
-            block: tokio::sync::Mutex::new(0..0),
-        }
+        Self { controllers, block: tokio::sync::Mutex::new(0..0) }
     }
 
     /// An id that nobody else has.

@@ -117,12 +117,8 @@ pub async fn start(
     };
     let kafka_address = endpoint("storage.kafka", &config.kafka_advertised, kafka_bound)?;
     let http_address = endpoint("storage.http", &config.http_advertised, http_bound)?;
-    let health_task = tokio::spawn(serve_health(
-        http,
-        health.clone(),
-        metrics,
-        stop.clone().cancelled_owned(),
-    ));
+    let health_task =
+        tokio::spawn(serve_health(http, health.clone(), metrics, stop.clone().cancelled_owned()));
 
     let files = FileCache::new(config.open_files_max);
     let path = config.data_dir.clone();
@@ -160,11 +156,7 @@ pub async fn start(
     };
     match properties {
         Some(properties) => properties.check(store.dir.path(), cluster_id, node)?,
-        None => store.dir.format(&MetaProperties {
-            cluster_id,
-            node_id: node,
-            directory_id: directory,
-        })?,
+        None => store.dir.format(&MetaProperties { cluster_id, node_id: node, directory_id: directory })?,
     }
 
     let (watch, image) = MetadataWatch::new(controllers.clone());
@@ -197,11 +189,7 @@ pub async fn start(
     let session = tokio::spawn(session.run(stop.clone()));
     let tasks = vec![
         health_task,
-        tokio::spawn(upkeep::run(
-            store.clone(),
-            config.retention_check_interval,
-            stop.clone(),
-        )),
+        tokio::spawn(upkeep::run(store.clone(), config.retention_check_interval, stop.clone())),
         tokio::spawn(latch_ready(health.clone(), is_active.clone())),
     ];
     Ok(StorageNodeHandle {

@@ -32,11 +32,7 @@ impl Session {
     /// The controller refuses: another cluster's folder, or a node id that is in use.
     pub(crate) async fn register(&self) -> Result<(NodeEpoch, ClusterId), ControllerError> {
         loop {
-            match self
-                .controllers
-                .register(&self.registration, REGISTER_WITHIN)
-                .await
-            {
+            match self.controllers.register(&self.registration, REGISTER_WITHIN).await {
                 Ok(answer) => {
                     let cluster_id = uuid::Uuid::from_slice(&answer.cluster_id)
                         .map_err(|e| ControllerError::Unknown(format!("cluster id: {e}")))?;

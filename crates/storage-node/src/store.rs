@@ -30,13 +30,7 @@ struct LocalTopic {
 
 impl Store {
     pub(crate) fn new(node: NodeId, dir: DataDir, files: Arc<FileCache>, found: Vec<LocalPartition>) -> Self {
-        let store = Self {
-            node,
-            dir,
-            files,
-            epoch: AtomicI64::new(-1),
-            topics: RwLock::default(),
-        };
+        let store = Self { node, dir, files, epoch: AtomicI64::new(-1), topics: RwLock::default() };
         for partition in found {
             store.insert(partition);
         }
@@ -46,10 +40,7 @@ impl Store {
     fn insert(&self, partition: LocalPartition) {
         let (name, id) = (partition.name.clone(), partition.topic_id);
         let mut topics = self.topics.write();
-        let topic = topics.entry(name.topic).or_insert_with(|| LocalTopic {
-            id,
-            partitions: HashMap::new(),
-        });
+        let topic = topics.entry(name.topic).or_insert_with(|| LocalTopic { id, partitions: HashMap::new() });
         topic.partitions.insert(name.partition, Arc::new(partition));
     }
 
@@ -67,20 +58,13 @@ impl Store {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<LocalPartition>> {
-        self.topics
-            .read()
-            .values()
-            .flat_map(|t| t.partitions.values().cloned())
-            .collect()
+        self.topics.read().values().flat_map(|t| t.partitions.values().cloned()).collect()
     }
 
     /// Makes, drops and leads partitions as the image says. Blocks: it makes folders.
     pub(crate) fn follow(&self, image: &Image, delta: &Delta) {
         // An image from before this incarnation's registration says what an earlier one led (R6).
-        let registered = image
-            .nodes
-            .get(&self.node)
-            .is_some_and(|n| n.epoch == self.epoch());
+        let registered = image.nodes.get(&self.node).is_some_and(|n| n.epoch == self.epoch());
         if !registered {
             return;
         }
@@ -114,11 +98,7 @@ impl Store {
         topic: &Topic,
         partitions: impl Iterator<Item = (PartitionIndex, &'a Partition)>,
     ) {
-        let stale = self
-            .topics
-            .read()
-            .get(&topic.name)
-            .is_some_and(|known| known.id != topic.id);
+        let stale = self.topics.read().get(&topic.name).is_some_and(|known| known.id != topic.id);
         if stale {
             // Deleted and made again while this node was away.
             self.drop_topic_whatever_its_id(&topic.name);
@@ -146,12 +126,7 @@ impl Store {
         id: TopicId,
         config: &Arc<TopicConfig>,
     ) -> Result<LocalPartition, commitlog::LogError> {
-        let log = Log::create(
-            self.dir.partition_path(&name),
-            id,
-            config.clone(),
-            self.files.clone(),
-        )?;
+        let log = Log::create(self.dir.partition_path(&name), id, config.clone(), self.files.clone())?;
         Ok(LocalPartition::new(name, log))
     }
 
@@ -203,8 +178,7 @@ impl Store {
                 starts.insert(partition.name.clone(), start);
             }
         }
-        self.dir
-            .write_checkpoint(CheckpointKind::RecoveryPoint, &recovery)?;
+        self.dir.write_checkpoint(CheckpointKind::RecoveryPoint, &recovery)?;
         self.dir.write_checkpoint(CheckpointKind::LogStart, &starts)
     }
 }

@@ -30,10 +30,7 @@ impl Health {
     }
 
     pub fn check(&self) -> Result<(), String> {
-        self.0
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
 
@@ -47,9 +44,7 @@ pub struct MetricsError(String);
 pub struct Metrics(PrometheusHandle);
 
 /// Upper bounds of the latency histograms, in seconds.
-const SECONDS: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
-];
+const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 impl Metrics {
     /// Makes this process record metrics; a second call shares what the first made.
@@ -90,9 +85,8 @@ pub async fn serve_health(
     metrics: Metrics,
     until: impl Future<Output = ()> + Send + 'static,
 ) {
-    if let Err(error) = axum::serve(listener, health_routes(health, metrics))
-        .with_graceful_shutdown(until)
-        .await
+    if let Err(error) =
+        axum::serve(listener, health_routes(health, metrics)).with_graceful_shutdown(until).await
     {
         tracing::error!(%error, "the health listener failed");
     }

@@ -13,18 +13,12 @@ pub enum LogsError {
 
 /// Sends this process's logs to stderr, as text or as one JSON object a line.
 pub fn init_logs(filter: &str, json: bool) -> Result<(), LogsError> {
-    let parsed = EnvFilter::try_new(filter).map_err(|e| LogsError::Filter {
-        filter: filter.to_owned(),
-        reason: e.to_string(),
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
-        .with_writer(io::stderr);
+    let parsed = EnvFilter::try_new(filter)
+        .map_err(|e| LogsError::Filter { filter: filter.to_owned(), reason: e.to_string() })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(io::stderr);
     let installed = match json {
         true => builder.json().try_init(),
-        false => builder
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .try_init(),
+        false => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
     };
     installed.map_err(|_| LogsError::Twice)
 }

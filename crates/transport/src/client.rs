@@ -77,12 +77,7 @@ impl ClientPool {
     /// `client_id` is how this process shows itself to the servers.
     pub fn new(client_id: &str) -> Self {
         let client_id = StrBytes::from_string(client_id.to_owned());
-        Self {
-            shared: Arc::new(Shared {
-                client_id,
-                connections: Mutex::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { client_id, connections: Mutex::default() }) }
     }
 
     /// Sends the request to `host:port` and waits for its answer, for as long as is given. Calls to one address share
@@ -94,10 +89,7 @@ impl ClientPool {
         within: Duration,
     ) -> Result<R::Response, CallError> {
         let deadline = tokio::time::Instant::now() + within;
-        let not_sent = |reason: String| CallError::NotSent {
-            address: address.to_owned(),
-            reason,
-        };
+        let not_sent = |reason: String| CallError::NotSent { address: address.to_owned(), reason };
         let client = tokio::time::timeout_at(deadline, self.client(address))
             .await
             .map_err(|_| not_sent("no connection in time".to_owned()))??;
@@ -112,13 +104,7 @@ impl ClientPool {
     }
 
     async fn client(&self, address: &str) -> Result<Arc<Client>, CallError> {
-        let slot = self
-            .shared
-            .connections
-            .lock()
-            .entry(address.to_owned())
-            .or_default()
-            .clone();
+        let slot = self.shared.connections.lock().entry(address.to_owned()).or_default().clone();
         let mut slot = slot.lock().await;
         if let Some(client) = slot.as_ref().filter(|c| c.answers.lock().ended.is_none()) {
             return Ok(client.clone());
@@ -136,8 +122,7 @@ impl ClientPool {
         }
         let mut connections = self.shared.connections.lock();
         let same = connections.get(address).is_some_and(|slot| {
-            slot.try_lock()
-                .is_ok_and(|held| held.as_ref().is_some_and(|c| Arc::ptr_eq(c, client)))
+            slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|c| Arc::ptr_eq(c, client)))
         });
         if same {
             connections.remove(address);
@@ -147,10 +132,7 @@ impl ClientPool {
 
 impl Client {
     async fn connect(address: &str, client_id: &StrBytes) -> Result<Self, CallError> {
-        let not_sent = |reason: String| CallError::NotSent {
-            address: address.to_owned(),
-            reason,
-        };
+        let not_sent = |reason: String| CallError::NotSent { address: address.to_owned(), reason };
         let stream = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address))
             .await
             .map_err(|_| not_sent("no connection in time".to_owned()))?
@@ -168,40 +150,26 @@ impl Client {
             requests,
             answers,
         };
-        client.versions = client
-            .ask_versions(client_id)
-            .await
-            .map_err(|e| not_sent(e.to_string()))?;
+        client.versions = client.ask_versions(client_id).await.map_err(|e| not_sent(e.to_string()))?;
         Ok(client)
     }
 
     async fn ask_versions(&self, client_id: &StrBytes) -> Result<HashMap<i16, (i16, i16)>, CallError> {
         let frame = wire::encode_request(&ApiVersionsRequest::default(), 0, 0, client_id)?;
-        let answer = self
-            .exchange(0, frame, tokio::time::Instant::now() + CONNECT_MAX)
-            .await?;
+        let answer = self.exchange(0, frame, tokio::time::Instant::now() + CONNECT_MAX).await?;
         let answer = wire::decode_response::<ApiVersionsRequest>(answer, 0)?;
-        Ok(answer
-            .api_keys
-            .iter()
-            .map(|k| (k.api_key, (k.min_version, k.max_version)))
-            .collect())
+        Ok(answer.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version))).collect())
     }
 
     /// The newest version that both sides speak.
     fn version<R: Request>(&self) -> Result<i16, CallError> {
         let ours = wire::spoken(R::KEY);
         let theirs = self.versions.get(&R::KEY);
-        let common = ours
-            .zip(theirs)
-            .map(|(ours, (min, max))| (ours.min.max(*min), ours.max.min(*max)));
-        common
-            .filter(|(min, max)| min <= max)
-            .map(|(_, max)| max)
-            .ok_or_else(|| CallError::Unsupported {
-                address: self.address.clone(),
-                api: ApiKey::try_from(R::KEY).unwrap_or(ApiKey::ApiVersions),
-            })
+        let common = ours.zip(theirs).map(|(ours, (min, max))| (ours.min.max(*min), ours.max.min(*max)));
+        common.filter(|(min, max)| min <= max).map(|(_, max)| max).ok_or_else(|| CallError::Unsupported {
+            address: self.address.clone(),
+            api: ApiKey::try_from(R::KEY).unwrap_or(ApiKey::ApiVersions),
+        })
     }
 
     async fn exchange(
@@ -210,14 +178,10 @@ impl Client {
         frame: Bytes,
         deadline: tokio::time::Instant,
     ) -> Result<Bytes, CallError> {
-        let not_sent = |reason: &str| CallError::NotSent {
-            address: self.address.clone(),
-            reason: reason.to_owned(),
-        };
-        let lost = |reason: &str| CallError::Lost {
-            address: self.address.clone(),
-            reason: reason.to_owned(),
-        };
+        let not_sent =
+            |reason: &str| CallError::NotSent { address: self.address.clone(), reason: reason.to_owned() };
+        let lost =
+            |reason: &str| CallError::Lost { address: self.address.clone(), reason: reason.to_owned() };
         let (answer, mut answered) = oneshot::channel();
         let (begun, mut was_begun) = oneshot::channel();
         {
@@ -227,10 +191,7 @@ impl Client {
             }
             answers.waiting.insert(id, answer);
         }
-        let _forget = Forget {
-            answers: &self.answers,
-            id,
-        };
+        let _forget = Forget { answers: &self.answers, id };
         match tokio::time::timeout_at(deadline, self.requests.send(Outbound { frame, begun })).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(not_sent("the connection ended")),
@@ -321,10 +282,8 @@ async fn next_frame(read: &mut OwnedReadHalf, incoming: &mut BytesMut) -> io::Re
         let missing = match length {
             None => 64 << 10,
             Some(claimed) => {
-                let length = usize::try_from(claimed)
-                    .ok()
-                    .filter(|l| *l <= ANSWER_BYTES_MAX)
-                    .ok_or_else(|| {
+                let length =
+                    usize::try_from(claimed).ok().filter(|l| *l <= ANSWER_BYTES_MAX).ok_or_else(|| {
                         io::Error::new(
                             io::ErrorKind::InvalidData,
                             format!("an answer claims {claimed} bytes"),

@@ -105,17 +105,14 @@ impl<H: Handler> Connection<H> {
             }
             self.outgoing.flush(&self.stream).await.map_err(Ended::from)
         };
-        tokio::time::timeout(std::time::Duration::from_secs(5), answered)
-            .await
-            .unwrap_or(Ok(()))
+        tokio::time::timeout(std::time::Duration::from_secs(5), answered).await.unwrap_or(Ok(()))
     }
 
     /// Reads what is there. False when the client has ended the connection.
     fn read(&mut self) -> io::Result<bool> {
         loop {
             let missing = self.frame_bytes_missing();
-            self.incoming
-                .reserve(missing.clamp(READ_BYTES, READ_AHEAD_BYTES_MAX));
+            self.incoming.reserve(missing.clamp(READ_BYTES, READ_AHEAD_BYTES_MAX));
             match self.stream.try_read_buf(&mut self.incoming) {
                 Ok(0) => return Ok(false),
                 // A whole large frame is worth another read before anything is done with it.
@@ -133,9 +130,7 @@ impl<H: Handler> Connection<H> {
         match self.claimed_length() {
             None => self.frame_bytes_last,
             Some(claimed) => {
-                let claimed = usize::try_from(claimed)
-                    .unwrap_or(0)
-                    .min(self.config.request_bytes_max);
+                let claimed = usize::try_from(claimed).unwrap_or(0).min(self.config.request_bytes_max);
                 (claimed + 4).saturating_sub(self.incoming.len())
             }
         }

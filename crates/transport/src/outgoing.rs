@@ -127,19 +127,11 @@ impl Outgoing {
 fn send_file(stream: &TcpStream, slice: &FileSlice) -> io::Result<usize> {
     let sent = stream.try_io(Interest::WRITABLE, || {
         let mut position = slice.position;
-        Ok(rustix::fs::sendfile(
-            stream,
-            &*slice.file,
-            Some(&mut position),
-            slice.bytes,
-        )?)
+        Ok(rustix::fs::sendfile(stream, &*slice.file, Some(&mut position), slice.bytes)?)
     })?;
     match sent {
         // The file is shorter than the answer says: the frame cannot be completed.
-        0 => Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "a segment ended before its slice did",
-        )),
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a segment ended before its slice did")),
         sent => Ok(sent),
     }
 }

@@ -18,11 +18,7 @@ pub enum FrameError {
     #[error("api key {api_key} is not supported")]
     Api { api_key: i16 },
     #[error("version {version} of {:?} is not supported, {} to {} are", .spoken.api, .spoken.min, .spoken.max)]
-    Version {
-        spoken: ApiVersions,
-        version: i16,
-        correlation_id: i32,
-    },
+    Version { spoken: ApiVersions, version: i16, correlation_id: i32 },
     #[error("malformed {part}: {reason}")]
     Malformed { part: &'static str, reason: String },
 }
@@ -47,43 +43,23 @@ impl RequestFrame {
         let (api_key, version, correlation_id) = (peek.get_i16(), peek.get_i16(), peek.get_i32());
         let spoken = spoken(api_key).ok_or(FrameError::Api { api_key })?;
         if !spoken.contains(version) {
-            return Err(FrameError::Version {
-                spoken,
-                version,
-                correlation_id,
-            });
+            return Err(FrameError::Version { spoken, version, correlation_id });
         }
-        let header =
-            RequestHeader::decode(&mut frame, spoken.api.request_header_version(version)).map_err(|e| {
-                FrameError::Malformed {
-                    part: "request header",
-                    reason: e.to_string(),
-                }
-            })?;
-        Ok(Self {
-            api: spoken.api,
-            version,
-            correlation_id,
-            client_id: header.client_id,
-            body: frame,
-        })
+        let header = RequestHeader::decode(&mut frame, spoken.api.request_header_version(version))
+            .map_err(|e| FrameError::Malformed { part: "request header", reason: e.to_string() })?;
+        Ok(Self { api: spoken.api, version, correlation_id, client_id: header.client_id, body: frame })
     }
 
     /// Reads the body. Payloads inside are slices of the frame, not copies.
     pub fn decode_body<R: Request>(&self) -> Result<R, FrameError> {
         let mut body = self.body.clone();
-        let request = R::decode(&mut body, self.version).map_err(|e| FrameError::Malformed {
-            part: "request body",
-            reason: e.to_string(),
-        })?;
+        let request = R::decode(&mut body, self.version)
+            .map_err(|e| FrameError::Malformed { part: "request body", reason: e.to_string() })?;
         match body.is_empty() {
             true => Ok(request),
             false => {
                 let reason = format!("{} bytes are left over", body.len());
-                Err(FrameError::Malformed {
-                    part: "request body",
-                    reason,
-                })
+                Err(FrameError::Malformed { part: "request body", reason })
             }
         }
     }
@@ -96,10 +72,8 @@ pub fn encode_request<R: Request>(
     correlation_id: i32,
     client_id: &StrBytes,
 ) -> Result<Bytes, FrameError> {
-    let malformed = |e: &dyn std::fmt::Display| FrameError::Malformed {
-        part: "request",
-        reason: e.to_string(),
-    };
+    let malformed =
+        |e: &dyn std::fmt::Display| FrameError::Malformed { part: "request", reason: e.to_string() };
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)
         .with_request_api_version(version)
@@ -108,9 +82,7 @@ pub fn encode_request<R: Request>(
     let size = request.compute_size(version).map_err(|e| malformed(&e))?;
     let mut frame = BytesMut::with_capacity(size + 64 + client_id.len());
     frame.put_i32(0);
-    header
-        .encode(&mut frame, R::header_version(version))
-        .map_err(|e| malformed(&e))?;
+    header.encode(&mut frame, R::header_version(version)).map_err(|e| malformed(&e))?;
     request.encode(&mut frame, version).map_err(|e| malformed(&e))?;
     let length = i32::try_from(frame.len() - 4).map_err(|e| malformed(&e))?;
     frame[..4].copy_from_slice(&length.to_be_bytes());
@@ -125,23 +97,15 @@ mod tests {
     use super::*;
 
     fn frame(request: &impl Request, version: i16) -> Bytes {
-        encode_request(request, version, 7, &StrBytes::from_static_str("me"))
-            .unwrap()
-            .slice(4..)
+        encode_request(request, version, 7, &StrBytes::from_static_str("me")).unwrap().slice(4..)
     }
 
     #[test]
     fn a_request_survives_the_journey() {
         let parsed = RequestFrame::parse(frame(&MetadataRequest::default(), 12)).unwrap();
-        assert_eq!(
-            (parsed.api, parsed.version, parsed.correlation_id),
-            (ApiKey::Metadata, 12, 7)
-        );
+        assert_eq!((parsed.api, parsed.version, parsed.correlation_id), (ApiKey::Metadata, 12, 7));
         assert_eq!(parsed.client_id.as_deref(), Some("me"));
-        assert_eq!(
-            parsed.decode_body::<MetadataRequest>().unwrap(),
-            MetadataRequest::default()
-        );
+        assert_eq!(parsed.decode_body::<MetadataRequest>().unwrap(), MetadataRequest::default());
     }
 
     #[test]
@@ -149,20 +113,12 @@ mod tests {
         let mut unknown = BytesMut::from(&frame(&ApiVersionsRequest::default(), 0)[..]);
         unknown[2..4].copy_from_slice(&99i16.to_be_bytes());
         assert_eq!(
-            RequestFrame::parse(unknown.clone().freeze())
-                .unwrap_err()
-                .to_string(),
+            RequestFrame::parse(unknown.clone().freeze()).unwrap_err().to_string(),
             "version 99 of ApiVersions is not supported, 0 to 4 are"
         );
         unknown[..2].copy_from_slice(&999i16.to_be_bytes());
-        assert_eq!(
-            RequestFrame::parse(unknown.freeze()).unwrap_err(),
-            FrameError::Api { api_key: 999 }
-        );
-        assert_eq!(
-            RequestFrame::parse(Bytes::from_static(b"abc")).unwrap_err(),
-            FrameError::TooShort(3)
-        );
+        assert_eq!(RequestFrame::parse(unknown.freeze()).unwrap_err(), FrameError::Api { api_key: 999 });
+        assert_eq!(RequestFrame::parse(Bytes::from_static(b"abc")).unwrap_err(), FrameError::TooShort(3));
     }
 
     #[test]

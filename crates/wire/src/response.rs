@@ -15,10 +15,7 @@ pub struct Encoded {
 }
 
 fn malformed(error: impl std::fmt::Display) -> FrameError {
-    FrameError::Malformed {
-        part: "response",
-        reason: error.to_string(),
-    }
+    FrameError::Malformed { part: "response", reason: error.to_string() }
 }
 
 /// Writes a response; placeholders in it become cuts.
@@ -33,18 +30,13 @@ pub fn encode_response<R: Encodable + HeaderVersion>(
     let mut frame = SpliceBuf::with_capacity(256);
     frame.put_i32(0);
     let header = ResponseHeader::default().with_correlation_id(correlation_id);
-    header
-        .encode(&mut frame, R::header_version(version))
-        .map_err(malformed)?;
+    header.encode(&mut frame, R::header_version(version)).map_err(malformed)?;
     response.encode(&mut frame, version).map_err(malformed)?;
     let (mut bytes, cuts) = frame.into_parts();
     let length = bytes.len() - 4 + cuts.iter().map(|c| c.bytes).sum::<usize>();
     let length = i32::try_from(length).map_err(malformed)?;
     bytes[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(Encoded {
-        bytes: bytes.freeze(),
-        cuts,
-    })
+    Ok(Encoded { bytes: bytes.freeze(), cuts })
 }
 
 /// Reads the response to a request of type `R` from a frame whose length was taken off.
@@ -64,12 +56,8 @@ mod tests {
     use crate::placeholder;
 
     fn response(records: Bytes) -> FetchResponse {
-        let partition = PartitionData::default()
-            .with_high_watermark(9)
-            .with_records(Some(records.clone()));
-        let second = PartitionData::default()
-            .with_partition_index(1)
-            .with_records(Some(records));
+        let partition = PartitionData::default().with_high_watermark(9).with_records(Some(records.clone()));
+        let second = PartitionData::default().with_partition_index(1).with_records(Some(records));
         let topic = FetchableTopicResponse::default().with_partitions(vec![partition, second]);
         FetchResponse::default().with_responses(vec![topic])
     }

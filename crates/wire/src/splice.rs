@@ -45,10 +45,7 @@ pub(crate) struct SpliceBuf {
 
 impl SpliceBuf {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self {
-            bytes: BytesMut::with_capacity(capacity),
-            cuts: Vec::new(),
-        }
+        Self { bytes: BytesMut::with_capacity(capacity), cuts: Vec::new() }
     }
 
     pub(crate) fn into_parts(self) -> (BytesMut, Vec<Cut>) {
@@ -73,10 +70,7 @@ unsafe impl BufMut for SpliceBuf {
 
     fn put_slice(&mut self, slice: &[u8]) {
         match is_placeholder(slice) {
-            true => self.cuts.push(Cut {
-                at: self.bytes.len(),
-                bytes: slice.len(),
-            }),
+            true => self.cuts.push(Cut { at: self.bytes.len(), bytes: slice.len() }),
             false => self.bytes.extend_from_slice(slice),
         }
     }

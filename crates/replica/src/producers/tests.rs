@@ -43,19 +43,11 @@ fn is_long_ago(answer: Result<SequenceCheck, ProducerRefusal>) -> bool {
 }
 
 fn out_of_order(expected: i32, got: i32) -> Result<SequenceCheck, ProducerRefusal> {
-    Err(ProducerRefusal::OutOfOrderSequence {
-        producer: ProducerId(1),
-        expected,
-        got,
-    })
+    Err(ProducerRefusal::OutOfOrderSequence { producer: ProducerId(1), expected, got })
 }
 
 fn duplicate(base: i64, last: i64) -> Result<SequenceCheck, ProducerRefusal> {
-    Ok(SequenceCheck::Duplicate {
-        base_offset: Offset(base),
-        last_offset: Offset(last),
-        timestamp: 5,
-    })
+    Ok(SequenceCheck::Duplicate { base_offset: Offset(base), last_offset: Offset(last), timestamp: 5 })
 }
 
 #[test]
@@ -68,18 +60,12 @@ fn a_known_producer_goes_on_without_a_gap() {
     let producers = after(&[batch(0, 0, 3, 100)]);
     assert_eq!(check(&producers, 0, 3, 1), Ok(SequenceCheck::Append));
     assert_eq!(check(&producers, 0, 4, 1), out_of_order(3, 4));
-    assert_eq!(
-        check(&producers, 0, 1, 1),
-        out_of_order(3, 1),
-        "part of a batch is no duplicate"
-    );
+    assert_eq!(check(&producers, 0, 1, 1), out_of_order(3, 1), "part of a batch is no duplicate");
 }
 
 #[test]
 fn each_of_the_last_five_batches_is_a_duplicate_with_its_offset() {
-    let batches: Vec<_> = (0..7)
-        .map(|n| batch(0, n * 2, 2, 100 + i64::from(n) * 10))
-        .collect();
+    let batches: Vec<_> = (0..7).map(|n| batch(0, n * 2, 2, 100 + i64::from(n) * 10)).collect();
     let producers = after(&batches);
     for n in 2..7 {
         assert_eq!(
@@ -88,11 +74,7 @@ fn each_of_the_last_five_batches_is_a_duplicate_with_its_offset() {
         );
     }
     for n in 0..2 {
-        let refusal = ProducerRefusal::DuplicateSequence {
-            producer: ProducerId(1),
-            oldest: 4,
-            got: n * 2,
-        };
+        let refusal = ProducerRefusal::DuplicateSequence { producer: ProducerId(1), oldest: 4, got: n * 2 };
         assert_eq!(check(&producers, 0, n * 2, 2), Err(refusal));
     }
 }
@@ -100,15 +82,8 @@ fn each_of_the_last_five_batches_is_a_duplicate_with_its_offset() {
 #[test]
 fn a_sequence_before_the_producers_first_here_is_no_duplicate() {
     let producers = after(&(10..17).map(|n| batch(0, n, 1, i64::from(n))).collect::<Vec<_>>());
-    assert!(matches!(
-        check(&producers, 0, 10, 1),
-        Err(ProducerRefusal::DuplicateSequence { .. })
-    ));
-    assert_eq!(
-        check(&producers, 0, 9, 1),
-        out_of_order(17, 9),
-        "success would lose it"
-    );
+    assert!(matches!(check(&producers, 0, 10, 1), Err(ProducerRefusal::DuplicateSequence { .. })));
+    assert_eq!(check(&producers, 0, 9, 1), out_of_order(17, 9), "success would lose it");
 }
 
 #[test]
@@ -132,24 +107,14 @@ fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
         got: ProducerEpoch(4),
     };
     assert_eq!(check(&producers, 4, 3, 1), Err(stale));
-    assert_eq!(
-        check(&producers, 5, 0, 3),
-        duplicate(103, 105),
-        "not the old epoch's batch"
-    );
+    assert_eq!(check(&producers, 5, 0, 3), duplicate(103, 105), "not the old epoch's batch");
 }
 
 #[test]
 fn a_marker_with_a_higher_epoch_fences_and_the_next_batch_starts_at_zero() {
-    let marker = BatchHeader {
-        attributes: Attributes(0).with_control(true),
-        ..batch(5, -1, 1, 103)
-    };
+    let marker = BatchHeader { attributes: Attributes(0).with_control(true), ..batch(5, -1, 1, 103) };
     let producers = after(&[batch(4, 0, 3, 100), marker]);
-    assert!(matches!(
-        check(&producers, 4, 3, 1),
-        Err(ProducerRefusal::StaleEpoch { .. })
-    ));
+    assert!(matches!(check(&producers, 4, 3, 1), Err(ProducerRefusal::StaleEpoch { .. })));
     assert_eq!(check(&producers, 5, 0, 1), Ok(SequenceCheck::Append));
     assert_eq!(check(&producers, 5, 3, 1), out_of_order(0, 3));
 }
@@ -158,10 +123,7 @@ fn a_marker_with_a_higher_epoch_fences_and_the_next_batch_starts_at_zero() {
 fn a_producer_that_was_silent_for_a_day_is_unknown() {
     let mut producers = after(&[batch(4, 0, 3, 100)]);
     let later = NOW + PRODUCER_EXPIRATION_MS;
-    assert_eq!(
-        producers.check(&batch(0, 77, 1, 0), later),
-        Ok(SequenceCheck::Append)
-    );
+    assert_eq!(producers.check(&batch(0, 77, 1, 0), later), Ok(SequenceCheck::Append));
     assert_eq!(producers.expire(later - 1, PRODUCER_EXPIRATION_MS), 0);
     assert_eq!(producers.expire(later, PRODUCER_EXPIRATION_MS), 1);
     assert!(producers.is_empty());
@@ -173,20 +135,12 @@ fn a_producer_that_comes_back_after_a_gap_starts_afresh() {
     let mut producers = after(&batches);
     producers.record(&batch(0, 50, 1, 7), NOW + PRODUCER_EXPIRATION_MS);
     assert_eq!(check(&producers, 0, 51, 1), Ok(SequenceCheck::Append));
-    assert_eq!(
-        check(&producers, 0, 20, 1),
-        out_of_order(51, 20),
-        "never appended: no duplicate"
-    );
+    assert_eq!(check(&producers, 0, 20, 1), out_of_order(51, 20), "never appended: no duplicate");
 }
 
 #[test]
 fn batches_without_a_producer_id_leave_no_trace() {
-    let plain = BatchHeader {
-        producer_id: ProducerId::NONE,
-        base_sequence: -1,
-        ..batch(-1, -1, 1, 0)
-    };
+    let plain = BatchHeader { producer_id: ProducerId::NONE, base_sequence: -1, ..batch(-1, -1, 1, 0) };
     let producers = after(&[plain]);
     assert!(producers.is_empty());
     assert_eq!(producers.check(&plain, NOW), Ok(SequenceCheck::Append));
@@ -204,11 +158,7 @@ fn truncation_forgets_what_is_cut_and_says_so() {
 
 #[test]
 fn a_producer_costs_few_bytes() {
-    assert!(
-        size_of::<ProducerState>() <= 144,
-        "{}",
-        size_of::<ProducerState>()
-    );
+    assert!(size_of::<ProducerState>() <= 144, "{}", size_of::<ProducerState>());
 }
 
 proptest! {

@@ -26,9 +26,9 @@ pub(crate) async fn answer(
         let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
         results.push(match add(&broker, topic, request.validate_only, within).await {
             Ok(()) => result,
-            Err((code, message)) => result
-                .with_error_code(code.code())
-                .with_error_message(Some(text(message))),
+            Err((code, message)) => {
+                result.with_error_code(code.code()).with_error_message(Some(text(message)))
+            }
         });
     }
     CreatePartitionsResponse::default().with_results(results)
@@ -48,10 +48,8 @@ async fn add(
         .flatten()
         .map(|a| a.broker_ids.iter().map(|b| NodeId(b.0)).collect())
         .collect();
-    let added = broker
-        .controllers
-        .add_partitions(&name, topic.count, &assignments, validate_only, within)
-        .await;
+    let added =
+        broker.controllers.add_partitions(&name, topic.count, &assignments, validate_only, within).await;
     let version = added.map_err(|e| (controller_code(&e), e.to_string()))?;
     broker.image.at_version(version, within).await;
     Ok(())

@@ -34,10 +34,9 @@ pub(crate) async fn answer(
     for topic in &request.topics {
         let twice = request.topics.iter().filter(|t| t.name == topic.name).count() > 1;
         let created = match twice {
-            true => Err((
-                ResponseError::InvalidRequest,
-                "the topic is named twice in the request".to_owned(),
-            )),
+            true => {
+                Err((ResponseError::InvalidRequest, "the topic is named twice in the request".to_owned()))
+            }
             false => create(&broker, topic, request.validate_only, request.timeout_ms).await,
         };
         topics.push(created.unwrap_or_else(|(code, message)| {
@@ -58,10 +57,7 @@ async fn create(
 ) -> Result<CreatableTopicResult, Refused> {
     let spec = spec(topic)?;
     let within = patience(timeout_ms);
-    let created = broker
-        .controllers
-        .create_topic(&spec, validate_only, within)
-        .await;
+    let created = broker.controllers.create_topic(&spec, validate_only, within).await;
     let created = created.map_err(|e| (controller_code(&e), e.to_string()))?;
     if !validate_only {
         broker.image.at_version(created.version, within).await;
@@ -71,25 +67,15 @@ async fn create(
         CreatableTopicConfigs::default()
             .with_name(text(definition.name))
             .with_value(Some(text(set.map_or(definition.default, String::as_str))))
-            .with_config_source(if set.is_some() {
-                SOURCE_TOPIC
-            } else {
-                SOURCE_DEFAULT
-            })
+            .with_config_source(if set.is_some() { SOURCE_TOPIC } else { SOURCE_DEFAULT })
     };
-    let id = if validate_only {
-        uuid::Uuid::nil()
-    } else {
-        spec.id.0
-    };
+    let id = if validate_only { uuid::Uuid::nil() } else { spec.id.0 };
     Ok(CreatableTopicResult::default()
         .with_name(topic.name.clone())
         .with_topic_id(id)
         .with_num_partitions(created.partitions)
         .with_replication_factor(i16::try_from(created.replication_factor).unwrap_or(i16::MAX))
-        .with_configs(Some(
-            domain::topic_config_definitions().iter().map(config).collect(),
-        )))
+        .with_configs(Some(domain::topic_config_definitions().iter().map(config).collect())))
 }
 
 fn spec(topic: &CreatableTopic) -> Result<TopicSpec, Refused> {
@@ -103,10 +89,8 @@ fn spec(topic: &CreatableTopic) -> Result<TopicSpec, Refused> {
     TopicConfig::validate(&configs).map_err(|e| (ResponseError::InvalidConfig, e.to_string()))?;
     let mut placed: BTreeMap<i32, Vec<NodeId>> = BTreeMap::new();
     for assignment in &topic.assignments {
-        placed.insert(
-            assignment.partition_index,
-            assignment.broker_ids.iter().map(|b| NodeId(b.0)).collect(),
-        );
+        placed
+            .insert(assignment.partition_index, assignment.broker_ids.iter().map(|b| NodeId(b.0)).collect());
     }
     let gapless =
         placed.keys().copied().eq(0..placed.len() as i32) && placed.len() == topic.assignments.len();

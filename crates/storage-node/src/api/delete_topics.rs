@@ -21,22 +21,17 @@ pub(crate) async fn answer(
     _version: i16,
 ) -> DeleteTopicsResponse {
     // Older versions have a list of names, newer ones names or ids.
-    let named = request
-        .topic_names
-        .into_iter()
-        .map(|name| DeleteTopicState::default().with_name(Some(name)));
+    let named = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
     let within = patience(request.timeout_ms);
     let mut responses = Vec::new();
     for topic in named.chain(request.topics) {
         let deleted = delete(&broker, &topic, within).await;
-        let answer = DeletableTopicResult::default()
-            .with_name(topic.name)
-            .with_topic_id(topic.topic_id);
+        let answer = DeletableTopicResult::default().with_name(topic.name).with_topic_id(topic.topic_id);
         responses.push(match deleted {
             Ok(name) => answer.with_name(Some(name)),
-            Err((code, message)) => answer
-                .with_error_code(code.code())
-                .with_error_message(Some(text(message))),
+            Err((code, message)) => {
+                answer.with_error_code(code.code()).with_error_message(Some(text(message)))
+            }
         });
     }
     DeleteTopicsResponse::default().with_responses(responses)

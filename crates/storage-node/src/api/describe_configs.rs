@@ -32,9 +32,9 @@ pub(crate) fn answer(broker: &Broker, request: &DescribeConfigsRequest) -> Descr
             .with_resource_name(resource.resource_name.clone());
         match describe(broker, resource, request) {
             Ok(configs) => result.with_configs(configs),
-            Err((code, message)) => result
-                .with_error_code(code.code())
-                .with_error_message(Some(text(message))),
+            Err((code, message)) => {
+                result.with_error_code(code.code()).with_error_message(Some(text(message)))
+            }
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -50,24 +50,15 @@ fn describe(
             let name = TopicName::new(&resource.resource_name)
                 .map_err(|e| (ResponseError::InvalidTopicException, e.to_string()))?;
             let image = broker.image.load();
-            let unknown = || {
-                (
-                    ResponseError::UnknownTopicOrPartition,
-                    format!("topic '{name}' does not exist"),
-                )
-            };
+            let unknown =
+                || (ResponseError::UnknownTopicOrPartition, format!("topic '{name}' does not exist"));
             let topic = image.topics.get(&name).ok_or_else(unknown)?;
             let definitions = domain::topic_config_definitions().iter();
-            definitions
-                .map(|d| topic_config(&image, topic, d, request))
-                .collect()
+            definitions.map(|d| topic_config(&image, topic, d, request)).collect()
         }
         BROKER if resource.resource_name.as_str() == broker.node.to_string() => node_configs(broker),
         BROKER => {
-            let message = format!(
-                "node '{}' is asked for at node {}",
-                &*resource.resource_name, broker.node
-            );
+            let message = format!("node '{}' is asked for at node {}", &*resource.resource_name, broker.node);
             return Err((ResponseError::InvalidRequest, message));
         }
         other => {
@@ -78,10 +69,8 @@ fn describe(
         }
     };
     let wanted = |config: &DescribeConfigsResourceResult| {
-        resource
-            .configuration_keys
-            .as_ref()
-            .is_none_or(|keys| keys.contains(&config.name))
+        // Null and an empty list both mean all, as in Kafka.
+        resource.configuration_keys.as_ref().is_none_or(|keys| keys.is_empty() || keys.contains(&config.name))
     };
     Ok(configs.into_iter().filter(wanted).collect())
 }
@@ -98,32 +87,20 @@ fn topic_config(
             .with_value(Some(text(value)))
             .with_source(source)
     };
-    let set = topic
-        .configs
-        .get(definition.name)
-        .map(|v| synonym(v, SOURCE_TOPIC));
-    let cluster = image
-        .cluster_configs
-        .get(definition.name)
-        .map(|v| synonym(v, SOURCE_CLUSTER));
+    let set = topic.configs.get(definition.name).map(|v| synonym(v, SOURCE_TOPIC));
+    let cluster = image.cluster_configs.get(definition.name).map(|v| synonym(v, SOURCE_CLUSTER));
     let default = Some(synonym(definition.default, SOURCE_DEFAULT));
     // The one in force first.
     let synonyms: Vec<DescribeConfigsSynonym> = set.into_iter().chain(cluster).chain(default).collect();
     let in_force = synonyms.first().cloned().unwrap_or_default();
-    let documentation = request
-        .include_documentation
-        .then(|| text(definition.documentation));
+    let documentation = request.include_documentation.then(|| text(definition.documentation));
     DescribeConfigsResourceResult::default()
         .with_name(text(definition.name))
         .with_value(in_force.value)
         .with_config_source(in_force.source)
         .with_config_type(type_code(definition.config_type))
         .with_documentation(documentation)
-        .with_synonyms(if request.include_synonyms {
-            synonyms
-        } else {
-            Vec::new()
-        })
+        .with_synonyms(if request.include_synonyms { synonyms } else { Vec::new() })
 }
 
 /// KIP-569's numbers.

@@ -49,17 +49,9 @@ pub(crate) fn handle(broker: Arc<Broker>, frame: &RequestFrame) -> Result<Reply,
     if request.session_id != 0 {
         // Sessions come with replication; a client without one sends every partition (KIP-227).
         let response = FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
-        return Ok(Reply::Now(
-            wire::encode_response(&response, version, correlation_id)?.into(),
-        ));
+        return Ok(Reply::Now(wire::encode_response(&response, version, correlation_id)?.into()));
     }
-    let fetch = Fetch {
-        broker,
-        request,
-        version,
-        correlation_id,
-        waiter: Arc::new(Notify::new()),
-    };
+    let fetch = Fetch { broker, request, version, correlation_id, waiter: Arc::new(Notify::new()) };
     let look = fetch.look();
     match fetch.is_enough(&look) || fetch.request.max_wait_ms <= 0 {
         true => Ok(Reply::Now(fetch.respond(look)?)),
@@ -144,19 +136,12 @@ impl Look {
     /// large their batch is, or a consumer could be stuck before it (KIP-74).
     fn take(&mut self, local: Arc<LocalPartition>, asked: &FetchPartition, left: usize) -> PartitionData {
         let first = self.bytes == 0;
-        let wanted = usize::try_from(asked.partition_max_bytes)
-            .unwrap_or(0)
-            .min(left)
-            .min(PLACEHOLDER_BYTES_MAX);
+        let wanted =
+            usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left).min(PLACEHOLDER_BYTES_MAX);
         let bytes_max = u32::try_from(wanted).unwrap_or(u32::MAX);
         let fetched = match wanted == 0 && !first {
             true => local.fetch(Offset(asked.fetch_offset), asked.current_leader_epoch, 0, false),
-            false => local.fetch(
-                Offset(asked.fetch_offset),
-                asked.current_leader_epoch,
-                bytes_max,
-                first,
-            ),
+            false => local.fetch(Offset(asked.fetch_offset), asked.current_leader_epoch, bytes_max, first),
         };
         let data = match fetched {
             Err(error) => {
@@ -178,11 +163,7 @@ impl Look {
                     Some(slice) => {
                         let bytes = slice.bytes as usize;
                         self.bytes += bytes;
-                        self.files.push(FileSlice {
-                            file: slice.file,
-                            position: slice.position,
-                            bytes,
-                        });
+                        self.files.push(FileSlice { file: slice.file, position: slice.position, bytes });
                         data.with_records(Some(placeholder(bytes)))
                     }
                 }

@@ -33,9 +33,9 @@ pub(crate) async fn answer(
             .with_resource_name(resource.resource_name.clone());
         responses.push(match alter(&broker, resource, request.validate_only).await {
             Ok(()) => response,
-            Err((code, message)) => response
-                .with_error_code(code.code())
-                .with_error_message(Some(text(message))),
+            Err((code, message)) => {
+                response.with_error_code(code.code()).with_error_message(Some(text(message)))
+            }
         });
     }
     IncrementalAlterConfigsResponse::default().with_responses(responses)
@@ -50,10 +50,7 @@ async fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: 
     let name = TopicName::new(&resource.resource_name)
         .map_err(|e| (ResponseError::InvalidTopicException, e.to_string()))?;
     let changes: Vec<ConfigChange> = resource.configs.iter().map(change).collect::<Result<_, _>>()?;
-    let altered = broker
-        .controllers
-        .alter_configs(Some(&name), &changes, validate_only, WITHIN)
-        .await;
+    let altered = broker.controllers.alter_configs(Some(&name), &changes, validate_only, WITHIN).await;
     let version = altered.map_err(|e| (controller_code(&e), e.to_string()))?;
     broker.image.at_version(version, WITHIN).await;
     Ok(())
@@ -63,12 +60,7 @@ async fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: 
 fn change(config: &AlterableConfig) -> Result<ConfigChange, Refused> {
     let name = config.name.to_string();
     let value = || {
-        let missing = || {
-            (
-                ResponseError::InvalidRequest,
-                format!("config {name} has no value"),
-            )
-        };
+        let missing = || (ResponseError::InvalidRequest, format!("config {name} has no value"));
         config.value.as_ref().map(ToString::to_string).ok_or_else(missing)
     };
     let operation = match config.config_operation {
@@ -77,10 +69,7 @@ fn change(config: &AlterableConfig) -> Result<ConfigChange, Refused> {
         2 => ConfigOperation::Append(value()?),
         3 => ConfigOperation::Subtract(value()?),
         other => {
-            return Err((
-                ResponseError::InvalidRequest,
-                format!("config {name}: unknown operation {other}"),
-            ));
+            return Err((ResponseError::InvalidRequest, format!("config {name}: unknown operation {other}")));
         }
     };
     Ok(ConfigChange { name, operation })

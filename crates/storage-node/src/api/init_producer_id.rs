@@ -13,16 +13,12 @@ pub(crate) async fn answer(
     request: InitProducerIdRequest,
     _version: i16,
 ) -> InitProducerIdResponse {
-    let none = InitProducerIdResponse::default()
-        .with_producer_id(ProducerId(-1))
-        .with_producer_epoch(-1);
+    let none = InitProducerIdResponse::default().with_producer_id(ProducerId(-1)).with_producer_epoch(-1);
     if request.transactional_id.is_some() {
         return none.with_error_code(ResponseError::TransactionalIdAuthorizationFailed.code());
     }
     match broker.producer_ids.next().await {
-        Ok(id) => InitProducerIdResponse::default()
-            .with_producer_id(ProducerId(id.0))
-            .with_producer_epoch(0),
+        Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id.0)).with_producer_epoch(0),
         Err(error) => {
             tracing::warn!(%error, "no producer id to hand out");
             none.with_error_code(match controller_code(&error) {

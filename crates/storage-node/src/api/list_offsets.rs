@@ -19,10 +19,18 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const NONE: i64 = -1;
+const NO_EPOCH: i32 = -1;
 
-pub(crate) fn answer(broker: &Arc<Broker>, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+/// Answers have the leader epoch from this version on.
+const WITH_EPOCH: i16 = 4;
+
+pub(crate) fn answer(
+    broker: &Arc<Broker>,
+    request: &ListOffsetsRequest,
+    version: i16,
+) -> ListOffsetsResponse {
     let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|p| partition(broker, &topic.name, p));
+        let partitions = topic.partitions.iter().map(|p| partition(broker, &topic.name, p, version));
         ListOffsetsTopicResponse::default()
             .with_name(topic.name.clone())
             .with_partitions(partitions.collect())
@@ -34,6 +42,7 @@ fn partition(
     broker: &Broker,
     topic: &WireTopicName,
     asked: &ListOffsetsPartition,
+    version: i16,
 ) -> ListOffsetsPartitionResponse {
     let number = PartitionIndex(asked.partition_index);
     let empty = ListOffsetsPartitionResponse::default()
@@ -48,10 +57,10 @@ fn partition(
         return empty.with_error_code(error.code());
     };
     match find(&local, asked) {
-        Ok(Some((timestamp, offset, epoch))) => empty
-            .with_timestamp(timestamp)
-            .with_offset(offset)
-            .with_leader_epoch(epoch),
+        Ok(Some((timestamp, offset, epoch))) => {
+            let epoch = if version >= WITH_EPOCH { epoch } else { NO_EPOCH };
+            empty.with_timestamp(timestamp).with_offset(offset).with_leader_epoch(epoch)
+        }
         Ok(None) => empty,
         Err(error) => empty.with_error_code(error.code().code()),
     }
@@ -62,9 +71,7 @@ type Found = Option<(i64, i64, i32)>;
 fn find(local: &LocalPartition, asked: &ListOffsetsPartition) -> Result<Found, PartitionError> {
     let current = asked.current_leader_epoch;
     match asked.timestamp {
-        LATEST => local.as_leader(current, |log, epoch| {
-            Ok(Some((NONE, log.end_offset().0, epoch.0)))
-        }),
+        LATEST => local.as_leader(current, |log, epoch| Ok(Some((NONE, log.end_offset().0, epoch.0)))),
         EARLIEST | EARLIEST_LOCAL => local.as_leader(current, |log, epoch| {
             let start = log.start_offset();
             let epoch = log.epochs().epoch_at(start).unwrap_or(epoch);

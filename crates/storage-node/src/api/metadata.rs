@@ -26,10 +26,7 @@ pub(crate) fn answer(broker: &Broker, request: &MetadataRequest, version: i16) -
     let all =
         request.topics.is_none() || (version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty));
     let topics = match &request.topics {
-        Some(asked) if !all => asked
-            .iter()
-            .map(|t| asked_for(&image, t.name.as_ref(), t.topic_id))
-            .collect(),
+        Some(asked) if !all => asked.iter().map(|t| asked_for(&image, t.name.as_ref(), t.topic_id)).collect(),
         _ => image.topics.values().map(|t| described(&image, t)).collect(),
     };
     MetadataResponse::default()
@@ -71,15 +68,8 @@ fn described(image: &Image, topic: &Topic) -> MetadataResponseTopic {
 fn partition(image: &Image, number: PartitionIndex, partition: &Partition) -> MetadataResponsePartition {
     let ids = |nodes: &[NodeId]| nodes.iter().map(|n| BrokerId(n.0)).collect();
     let active = |n: &NodeId| image.nodes.get(n).is_some_and(|n| n.state == NodeState::Active);
-    let offline: Vec<NodeId> = partition
-        .replicas
-        .iter()
-        .copied()
-        .filter(|n| !active(n))
-        .collect();
-    let error_code = partition
-        .leader
-        .map_or(ResponseError::LeaderNotAvailable.code(), |_| 0);
+    let offline: Vec<NodeId> = partition.replicas.iter().copied().filter(|n| !active(n)).collect();
+    let error_code = partition.leader.map_or(ResponseError::LeaderNotAvailable.code(), |_| 0);
     MetadataResponsePartition::default()
         .with_error_code(error_code)
         .with_partition_index(number.0)

@@ -24,10 +24,7 @@ const ACKS: [i16; 3] = [0, 1, -1];
 pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, FrameError> {
     let request: ProduceRequest = frame.decode_body()?;
     let refused = match (&request.transactional_id, ACKS.contains(&request.acks)) {
-        (Some(_), _) => Some((
-            ResponseError::InvalidRequest,
-            "transactions are not supported".to_owned(),
-        )),
+        (Some(_), _) => Some((ResponseError::InvalidRequest, "transactions are not supported".to_owned())),
         (None, false) => {
             let message = format!("acks {} is not one of 0, 1 and -1 (all)", request.acks);
             Some((ResponseError::InvalidRequiredAcks, message))
@@ -60,9 +57,7 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
         return Ok(if failed { Reply::Close } else { Reply::None });
     }
     let response = ProduceResponse::default().with_responses(responses);
-    Ok(Reply::Now(
-        wire::encode_response(&response, frame.version, frame.correlation_id)?.into(),
-    ))
+    Ok(Reply::Now(wire::encode_response(&response, frame.version, frame.correlation_id)?.into()))
 }
 
 /// The topic's name, also where the request has its id.
@@ -72,9 +67,7 @@ fn resolved(broker: &Broker, topic: &TopicProduceData) -> Result<WireTopicName, 
     }
     let image = broker.image.load();
     let known = topic_of(&image, "", topic.topic_id);
-    known
-        .map(|t| crate::api::wire_name(&t.name))
-        .ok_or(ResponseError::UnknownTopicId)
+    known.map(|t| crate::api::wire_name(&t.name)).ok_or(ResponseError::UnknownTopicId)
 }
 
 fn append(
@@ -86,16 +79,10 @@ fn append(
     let Some(partition) = broker.store.get(topic, PartitionIndex(data.index)) else {
         let image = broker.image.load();
         return match image.partition(topic, PartitionIndex(data.index)) {
-            Some(_) => refusal(
-                data.index,
-                ResponseError::NotLeaderOrFollower,
-                "the partition is on another node",
-            ),
-            None => refusal(
-                data.index,
-                ResponseError::UnknownTopicOrPartition,
-                "no such topic or partition",
-            ),
+            Some(_) => {
+                refusal(data.index, ResponseError::NotLeaderOrFollower, "the partition is on another node")
+            }
+            None => refusal(data.index, ResponseError::UnknownTopicOrPartition, "no such topic or partition"),
         };
     };
     let records: Bytes = data.records.unwrap_or_default();

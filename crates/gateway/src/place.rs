@@ -1,0 +1,114 @@
+//! What a request's path and query name.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::request::Parts,
+};
+use domain::{ClusterId, PartitionIndex};
+use metadata::{Image, Partition, Topic};
+use serde::de::DeserializeOwned;
+
+use crate::{ApiError, App, limits::Whole, negotiate, routing::Target};
+
+/// Where a request points: the path's parameters, resolved in one image of the metadata. A `{cluster}` in the path is the
+/// one that this gateway serves, or the request ends here.
+pub(crate) struct At {
+    pub(crate) app: Arc<App>,
+    pub(crate) image: Arc<Image>,
+    pub(crate) cluster: ClusterId,
+    params: Vec<(String, String)>,
+}
+
+impl FromRequestParts<Arc<App>> for At {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let params = match RawPathParams::from_request_parts(parts, app).await {
+            Ok(params) => params
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            Err(axum::extract::rejection::RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
+            Err(rejection) => return Err(ApiError::bad_request(rejection.body_text())),
+        };
+        let image = app.metadata()?;
+        let at = Self {
+            app: app.clone(),
+            cluster: image.cluster_id.unwrap_or(ClusterId(uuid::Uuid::nil())),
+            image,
+            params,
+        };
+        match at.named("cluster") {
+            Some(cluster) if cluster != at.cluster.to_string() => Err(ApiError::plain(
+                axum::http::StatusCode::NOT_FOUND,
+                format!("cluster '{cluster}' does not exist, this is {}", at.cluster),
+            )),
+            _ => Ok(at),
+        }
+    }
+}
+
+impl At {
+    fn named(&self, name: &str) -> Option<&str> {
+        let found = self.params.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that the route has.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        self.named(name).unwrap_or_default()
+    }
+
+    pub(crate) fn topic(&self) -> Result<&Arc<Topic>, ApiError> {
+        let name = self.param("topic");
+        self.image
+            .topics
+            .get(name)
+            .ok_or_else(|| ApiError::unknown_topic(name))
+    }
+
+    pub(crate) fn partition(&self) -> Result<(PartitionIndex, &Partition), ApiError> {
+        let topic = self.topic()?;
+        let text = self.param("partition");
+        let found = text.parse().ok().map(PartitionIndex);
+        found
+            .and_then(|index| Some((index, topic.partition(index)?)))
+            .ok_or_else(|| ApiError::unknown_partition(topic.name.as_str(), text))
+    }
+
+    /// The topic and the partition that the path names.
+    pub(crate) fn target(&self) -> Result<(&Arc<Topic>, Target), ApiError> {
+        let (partition, _) = self.partition()?;
+        let topic = self.topic()?;
+        Ok((
+            topic,
+            Target {
+                topic: topic.id,
+                partition,
+            },
+        ))
+    }
+}
+
+/// A query that says what is wrong with it.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// A JSON body, as v3 takes it.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        negotiate::require_json(request.headers())?;
+        let whole = Whole::from_request(request, app).await?;
+        let parsed = serde_json::from_slice(&whole.bytes);
+        parsed
+            .map(Self)
+            .map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))
+    }
+}

@@ -1,0 +1,91 @@
+//! All paths, and what surrounds every request: limits, metrics, errors that are JSON.
+
+use std::{any::Any, sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    http::{Method, StatusCode, Uri},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use telemetry::{Health, Metrics, health_routes};
+use tokio::sync::Semaphore;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{ApiError, App, admin, limits::in_flight, v2, v3};
+
+/// The whole REST interface.
+pub(crate) fn router(app: Arc<App>, health: Health, metrics: Metrics) -> Router {
+    let served = Arc::new(Semaphore::new(app.limits.requests_max));
+    // Whether the process lives and is ready can be asked however much it serves.
+    let routes = Router::new()
+        .merge(v2::routes())
+        .merge(v3::routes())
+        .merge(admin::routes())
+        .with_state(app)
+        .layer(from_fn_with_state(served, in_flight))
+        .merge(health_routes(health, metrics))
+        .fallback(async |method: Method, uri: Uri| ApiError::not_found(&method, &uri))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            ApiError::method_not_allowed(&method, &uri)
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(measured));
+    // The slash is taken off before a route is looked for, so around all routes.
+    let trimmed = ServiceBuilder::new()
+        .map_request(without_trailing_slash)
+        .service(routes);
+    Router::new().fallback_service(trimmed)
+}
+
+fn without_trailing_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() || trimmed.len() == path.len() {
+        return request;
+    }
+    let path_and_query = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = path_and_query.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+async fn measured(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    };
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    metrics::histogram!("anabranch_gateway_request_seconds", "route" => route.clone(), "method" => method)
+        .record(start.elapsed().as_secs_f64());
+    metrics::counter!("anabranch_gateway_requests_total", "route" => route, "method" => method, "status" => status)
+        .increment(1);
+    response
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("of unknown kind"), "a request panicked");
+    let message = "the gateway failed on this request; whether it was carried out is unknown";
+    ApiError::plain(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
+}

@@ -1,0 +1,300 @@
+use std::collections::BTreeMap;
+
+use axum::{Json, http::HeaderMap};
+use domain::PartitionIndex;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{error::Category, value::RawValue};
+
+use super::embedded::bytes_of;
+use crate::{
+    ApiError,
+    limits::Whole,
+    negotiate::{Embedded, produced_form},
+    place::At,
+    producer::{OutRecord, ProduceError, Receipt, TopicRules, now_ms},
+    routing::Target,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body<'a> {
+    #[serde(borrow)]
+    records: Vec<Entry<'a>>,
+    // Confluent's clients send these along; binary and JSON have no schemas.
+    #[serde(default, rename = "key_schema")]
+    _key_schema: IgnoredAny,
+    #[serde(default, rename = "key_schema_id")]
+    _key_schema_id: IgnoredAny,
+    #[serde(default, rename = "value_schema")]
+    _value_schema: IgnoredAny,
+    #[serde(default, rename = "value_schema_id")]
+    _value_schema_id: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    /// Required, though it may be null: a misspelled one must not become a tombstone.
+    #[serde(borrow)]
+    value: &'a RawValue,
+    partition: Option<i32>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Produced {
+    offsets: Vec<Place>,
+    key_schema_id: Option<i32>,
+    value_schema_id: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct Place {
+    partition: PartitionIndex,
+    offset: Option<i64>,
+    error_code: Option<u32>,
+    error: Option<String>,
+}
+
+pub(crate) async fn to_topic(at: At, headers: HeaderMap, body: Whole) -> Result<Json<Produced>, ApiError> {
+    produce(&at, &headers, None, &body).await
+}
+
+pub(crate) async fn to_partition(
+    at: At,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<Json<Produced>, ApiError> {
+    at.topic_to_produce()?;
+    let (partition, _) = at.partition()?;
+    produce(&at, &headers, Some(partition), &body).await
+}
+
+impl At {
+    fn topic_to_produce(&self) -> Result<&std::sync::Arc<metadata::Topic>, ApiError> {
+        let unknown = |_| ApiError::unknown_topic_to_produce(self.param("topic"));
+        self.topic().map_err(unknown)
+    }
+}
+
+async fn produce(
+    at: &At,
+    headers: &HeaderMap,
+    only: Option<PartitionIndex>,
+    body: &Whole,
+) -> Result<Json<Produced>, ApiError> {
+    let form = produced_form(headers)?;
+    let pushed = push(at, form, only, &body.bytes)?;
+    let mut offsets = Vec::with_capacity(pushed.len());
+    for (partition, receipt) in pushed {
+        let outcome = match receipt {
+            Ok(receipt) => receipt.wait().await,
+            Err(error) => Err(error),
+        };
+        offsets.push(Place::new(partition, outcome.map(|(offset, _)| offset.0)));
+    }
+    Ok(Json(Produced {
+        offsets,
+        key_schema_id: None,
+        value_schema_id: None,
+    }))
+}
+
+type Pushed = (PartitionIndex, Result<Receipt, ProduceError>);
+
+/// Hands the records over, all of them or, when the request is wrong, none. One that its topic does not take is refused
+/// alone. The answers are in the order of the request.
+fn push(at: &At, form: Embedded, only: Option<PartitionIndex>, body: &[u8]) -> Result<Vec<Pushed>, ApiError> {
+    let topic = at.topic_to_produce()?;
+    let parsed = parse(body, form, only, now_ms())?;
+    let partitions = at
+        .app
+        .choice
+        .partitions(&at.image, topic, parsed.iter().map(|(p, r)| (*p, r)))
+        .map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
+    let bytes = parsed.iter().map(|(_, record)| record.bytes_bound()).sum();
+    let mut held = at.app.memory.try_take(bytes)?;
+    let rules = TopicRules::new(&at.image.topic_config(topic));
+    let now = now_ms();
+    let mut pushed: Vec<Option<Pushed>> = Vec::with_capacity(parsed.len());
+    let mut groups: BTreeMap<PartitionIndex, (Vec<usize>, Vec<OutRecord<'_>>)> = BTreeMap::new();
+    for (index, ((_, record), partition)) in parsed.into_iter().zip(partitions).enumerate() {
+        pushed.push(match rules.check(&record, now) {
+            Err(error) => Some((partition, Err(error))),
+            Ok(()) => {
+                let group = groups.entry(partition).or_default();
+                group.0.push(index);
+                group.1.push(record);
+                None
+            }
+        });
+    }
+    for (partition, (indexes, records)) in groups {
+        let target = Target {
+            topic: topic.id,
+            partition,
+        };
+        let share = held
+            .split(records.iter().map(OutRecord::bytes_bound).sum())
+            .ok_or_else(|| ApiError::overloaded("the gateway holds too much at once"))?;
+        let receipts = at.app.producer.push(topic, target, &rules, &records, share);
+        for (index, receipt) in indexes.into_iter().zip(receipts) {
+            pushed[index] = Some((partition, Ok(receipt)));
+        }
+    }
+    Ok(pushed.into_iter().flatten().collect())
+}
+
+/// The records of a body. `only`: the partition that the path names, which no record may contradict.
+fn parse<'a>(
+    body: &'a [u8],
+    form: Embedded,
+    only: Option<PartitionIndex>,
+    now: i64,
+) -> Result<Vec<(Option<PartitionIndex>, OutRecord<'a>)>, ApiError> {
+    let body: Body<'a> = serde_json::from_slice(body).map_err(|e| match e.classify() {
+        Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
+        _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
+    })?;
+    if body.records.is_empty() {
+        return Err(ApiError::unprocessable("records is empty"));
+    }
+    let record = |(index, entry): (usize, Entry<'a>)| {
+        let named = entry.partition.map(PartitionIndex);
+        if let (Some(only), Some(named)) = (only, named)
+            && only != named
+        {
+            let message = format!("records[{index}].partition is {named}, the path says {only}");
+            return Err(ApiError::unprocessable(message));
+        }
+        let key = match entry.key {
+            Some(raw) => bytes_of(form, raw, || format!("records[{index}].key"))?,
+            None => None,
+        };
+        let value = bytes_of(form, entry.value, || format!("records[{index}].value"))?;
+        let record = OutRecord {
+            timestamp: now,
+            key,
+            value,
+            headers: Vec::new(),
+        };
+        Ok((only.or(named), record))
+    };
+    body.records.into_iter().enumerate().map(record).collect()
+}
+
+impl Place {
+    fn new(partition: PartitionIndex, outcome: Result<i64, ProduceError>) -> Self {
+        match outcome {
+            Ok(offset) => Self {
+                partition,
+                offset: Some(offset),
+                error_code: None,
+                error: None,
+            },
+            Err(error) => {
+                let error = ApiError::from(error);
+                Self {
+                    partition,
+                    offset: None,
+                    error_code: Some(error.code),
+                    error: Some(error.message),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(form: Embedded, body: &str) -> Result<Vec<(Option<i32>, OutRecord<'_>)>, (u32, String)> {
+        parse(body.as_bytes(), form, None, 9)
+            .map(|records| {
+                records
+                    .into_iter()
+                    .map(|(p, r)| (p.map(|p| p.0), r))
+                    .collect()
+            })
+            .map_err(|e| (e.code, e.message))
+    }
+
+    fn refused(form: Embedded, body: &str) -> (u32, String) {
+        parsed(form, body).unwrap_err()
+    }
+
+    #[test]
+    fn records_have_a_key_a_value_and_a_partition() {
+        let body = r#"{"records":[{"key":"aw==","value":"dg==","partition":3},{"value":null}],"value_schema_id":1}"#;
+        let out = |key: Option<&'static [u8]>, value: Option<&'static [u8]>| OutRecord {
+            timestamp: 9,
+            key: key.map(Into::into),
+            value: value.map(Into::into),
+            headers: Vec::new(),
+        };
+        assert_eq!(
+            parsed(Embedded::Binary, body).unwrap(),
+            [(Some(3), out(Some(b"k"), Some(b"v"))), (None, out(None, None))]
+        );
+        let body = r#"{"records":[{"key":"k","value":{ "a" : 1 }},{"key":null,"value":0}]}"#;
+        assert_eq!(
+            parsed(Embedded::Json, body).unwrap(),
+            [
+                (None, out(Some(b"\"k\""), Some(b"{ \"a\" : 1 }"))),
+                (None, out(None, Some(b"0")))
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_400_and_what_is_not_a_request_422() {
+        for body in ["", "{", "nonsense", r#"{"records":[{"value":1}]} x"#, "\u{1}"] {
+            assert_eq!(refused(Embedded::Json, body).0, 400, "{body}");
+        }
+        for body in [
+            "[]",
+            "5",
+            "{}",
+            r#"{"records":{}}"#,
+            r#"{"records":[]}"#,
+            r#"{"records":[{}]}"#,
+            r#"{"records":[{"vaule":1}]}"#,
+            r#"{"records":[{"value":1,"partition":"0"}]}"#,
+            r#"{"records":[{"value":1,"partition":4294967296}]}"#,
+            r#"{"records":[{"value":1}],"record":[]}"#,
+        ] {
+            assert_eq!(refused(Embedded::Json, body).0, 422, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_bad_record_is_named_by_its_place() {
+        let body = r#"{"records":[{"value":"aGk="},{"value":"?"}]}"#;
+        let (code, message) = refused(Embedded::Binary, body);
+        assert_eq!(code, 400);
+        assert!(
+            message.starts_with("records[1].value is not base64: "),
+            "{message}"
+        );
+        let body = r#"{"records":[{"value":"aGk=","key":1}]}"#;
+        assert_eq!(
+            refused(Embedded::Binary, body),
+            (422, "records[0].key is not a string of base64".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_record_may_not_contradict_the_path() {
+        let parse = |body: &'static str| {
+            parse(body.as_bytes(), Embedded::Json, Some(PartitionIndex(1)), 0).map(|r| r[0].0)
+        };
+        assert_eq!(
+            parse(r#"{"records":[{"value":1}]}"#),
+            Ok(Some(PartitionIndex(1)))
+        );
+        let error = parse(r#"{"records":[{"value":1,"partition":2}]}"#).unwrap_err();
+        assert_eq!(error.message, "records[0].partition is 2, the path says 1");
+    }
+}
