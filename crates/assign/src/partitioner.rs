@@ -64,10 +64,7 @@ mod tests {
     #[test]
     fn a_partition_that_is_not_there_is_refused_by_number() {
         let refused = |n| {
-            partitioner()
-                .partition(Some(PartitionIndex(n)), None, 1, 4, |_| true)
-                .unwrap_err()
-                .to_string()
+            partitioner().partition(Some(PartitionIndex(n)), None, 1, 4, |_| true).unwrap_err().to_string()
         };
         assert_eq!(refused(4), "partition 4 does not exist, the topic has 4");
         assert_eq!(refused(-1), "partition -1 does not exist, the topic has 4");
@@ -87,9 +84,6 @@ mod tests {
         let mut partitioner = partitioner();
         let empty = partitioner.partition(None, Some(b""), 1, 1000, |_| true);
         assert_eq!(empty, Ok(partition_for_key(b"", 1000)));
-        assert_eq!(
-            partitioner.partition(None, None, 1, 1000, |_| true),
-            Ok(PartitionIndex(2))
-        );
+        assert_eq!(partitioner.partition(None, None, 1, 1000, |_| true), Ok(PartitionIndex(2)));
     }
 }

@@ -10,10 +10,7 @@ pub struct StickyLimits {
 impl Default for StickyLimits {
     /// Kafka's `batch.size`, and few enough records that small ones spread as well.
     fn default() -> Self {
-        Self {
-            records_max: 500,
-            bytes_max: 16 << 10,
-        }
+        Self { records_max: 500, bytes_max: 16 << 10 }
     }
 }
 
@@ -31,12 +28,7 @@ pub struct StickyRoundRobin {
 impl StickyRoundRobin {
     /// `start` says which partition is the first; callers that start at different ones even each other out.
     pub fn new(start: u32, limits: StickyLimits) -> Self {
-        Self {
-            limits,
-            turn: start,
-            records: 0,
-            bytes: 0,
-        }
+        Self { limits, turn: start, records: 0, bytes: 0 }
     }
 
     /// The partition for a record of so many bytes, out of `partitions`, which is positive. Those that are not
@@ -79,16 +71,10 @@ impl StickyRoundRobin {
 mod tests {
     use super::*;
 
-    const LIMITS: StickyLimits = StickyLimits {
-        records_max: 3,
-        bytes_max: 100,
-    };
+    const LIMITS: StickyLimits = StickyLimits { records_max: 3, bytes_max: 100 };
 
     fn chosen(sticky: &mut StickyRoundRobin, partitions: i32, bytes: &[usize]) -> Vec<i32> {
-        bytes
-            .iter()
-            .map(|b| sticky.next(partitions, *b, |_| true).0)
-            .collect()
+        bytes.iter().map(|b| sticky.next(partitions, *b, |_| true).0).collect()
     }
 
     #[test]
@@ -100,10 +86,7 @@ mod tests {
     #[test]
     fn a_partition_keeps_its_turn_for_a_batch_of_bytes() {
         let mut sticky = StickyRoundRobin::new(0, LIMITS);
-        assert_eq!(
-            chosen(&mut sticky, 3, &[60, 40, 1, 500, 500, 1]),
-            [0, 0, 1, 2, 0, 1]
-        );
+        assert_eq!(chosen(&mut sticky, 3, &[60, 40, 1, 500, 500, 1]), [0, 0, 1, 2, 0, 1]);
     }
 
     #[test]

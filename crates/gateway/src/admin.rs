@@ -6,16 +6,10 @@ use axum::{Json, Router, routing::get};
 use domain::NodeId;
 use serde::Serialize;
 
-use crate::{
-    ApiError, App,
-    app::CONTROLLER_MAX,
-    place::At,
-};
+use crate::{ApiError, App, app::CONTROLLER_MAX, place::At};
 
 pub(crate) fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/admin/v1/nodes", get(nodes))
-        .route("/admin/v1/controllers", get(controllers))
+    Router::new().route("/admin/v1/nodes", get(nodes)).route("/admin/v1/controllers", get(controllers))
 }
 
 #[derive(Serialize)]
@@ -59,9 +53,7 @@ async fn nodes(at: At) -> Json<NodeList> {
             replicas,
         }
     });
-    Json(NodeList {
-        nodes: nodes.collect(),
-    })
+    Json(NodeList { nodes: nodes.collect() })
 }
 
 #[derive(Serialize)]
@@ -88,7 +80,5 @@ async fn controllers(at: At) -> Result<Json<ControllerList>, ApiError> {
         voter: c.voter,
         leader: c.leader,
     });
-    Ok(Json(ControllerList {
-        controllers: controllers.collect(),
-    }))
+    Ok(Json(ControllerList { controllers: controllers.collect() }))
 }

@@ -38,9 +38,9 @@ impl App {
         let image = self.image.load();
         match image.cluster_id {
             Some(_) => Ok(image),
-            None => Err(ApiError::overloaded(
-                "the gateway has no metadata yet: no controller answered so far",
-            )),
+            None => {
+                Err(ApiError::overloaded("the gateway has no metadata yet: no controller answered so far"))
+            }
         }
     }
 

@@ -46,11 +46,7 @@ struct Body<'a> {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
     /// An error whose code repeats its status.
@@ -79,19 +75,12 @@ impl ApiError {
     }
 
     pub(crate) fn unknown_topic(name: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            40403,
-            format!("topic '{name}' does not exist"),
-        )
+        Self::new(StatusCode::NOT_FOUND, 40403, format!("topic '{name}' does not exist"))
     }
 
     /// The same for who produces through v2, where the code is another.
     pub(crate) fn unknown_topic_to_produce(name: &str) -> Self {
-        Self {
-            code: 40401,
-            ..Self::unknown_topic(name)
-        }
+        Self { code: 40401, ..Self::unknown_topic(name) }
     }
 
     /// `partition` is a text, because a client can write anything in its place.
@@ -101,10 +90,7 @@ impl ApiError {
     }
 
     pub(crate) fn not_found(method: &Method, uri: &Uri) -> Self {
-        Self::plain(
-            StatusCode::NOT_FOUND,
-            format!("nothing is at {method} {}", uri.path()),
-        )
+        Self::plain(StatusCode::NOT_FOUND, format!("nothing is at {method} {}", uri.path()))
     }
 
     pub(crate) fn method_not_allowed(method: &Method, uri: &Uri) -> Self {
@@ -113,10 +99,7 @@ impl ApiError {
     }
 
     pub(crate) fn body(&self) -> impl Serialize {
-        Body {
-            error_code: self.code,
-            message: &self.message,
-        }
+        Body { error_code: self.code, message: &self.message }
     }
 }
 
@@ -124,9 +107,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -24,7 +24,9 @@ pub(crate) enum Asked<T> {
 impl<T> From<CallError> for Asked<T> {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Unsupported { .. } => Asked::Failed(ReadError::Refused(ResponseError::UnsupportedVersion)),
+            CallError::Unsupported { .. } => {
+                Asked::Failed(ReadError::Refused(ResponseError::UnsupportedVersion))
+            }
             error => Asked::Elsewhere(error.to_string()),
         }
     }
@@ -128,10 +130,7 @@ mod tests {
     fn watched() -> (WatchedImage, Target) {
         let image = fixture::image();
         let topic = image.topics.get("orders").unwrap().id;
-        let target = Target {
-            topic,
-            partition: PartitionIndex(0),
-        };
+        let target = Target { topic, partition: PartitionIndex(0) };
         (WatchedImage::fixed(image), target)
     }
 
@@ -154,10 +153,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn patience_ends_with_the_last_reason() {
         let (image, target) = watched();
-        let answer: Result<(), _> = at_leader(&image, target, |_| async {
-            Asked::Elsewhere("moving house".to_owned())
-        })
-        .await;
+        let answer: Result<(), _> =
+            at_leader(&image, target, |_| async { Asked::Elsewhere("moving house".to_owned()) }).await;
         assert_eq!(answer, Err(ReadError::Unavailable("moving house".to_owned())));
     }
 

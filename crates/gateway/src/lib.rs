@@ -1,1 +1,27 @@
+#![doc = include_str!("../README.md")]
 
+mod admin;
+mod app;
+mod connection;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod leader;
+mod limits;
+mod negotiate;
+mod offsets;
+mod place;
+mod producer;
+mod reader;
+mod router;
+#[cfg(test)]
+mod router_tests;
+mod routing;
+mod service;
+mod time;
+mod v2;
+mod v3;
+
+pub(crate) use app::App;
+pub(crate) use error::ApiError;
+pub use service::{GatewayConfig, GatewayError, GatewayHandle, start};

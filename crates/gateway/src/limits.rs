@@ -29,10 +29,7 @@ pub(crate) struct Held(OwnedSemaphorePermit);
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let total = bytes.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
-        Self {
-            free: Arc::new(Semaphore::new(total)),
-            total,
-        }
+        Self { free: Arc::new(Semaphore::new(total)), total }
     }
 
     /// Takes bytes if they are there now.
@@ -122,13 +119,7 @@ impl FromRequest<Arc<App>> for Whole {
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-        read_whole(
-            request.into_body(),
-            announced,
-            app.limits.body_bytes_max,
-            &app.memory,
-        )
-        .await
+        read_whole(request.into_body(), announced, app.limits.body_bytes_max, &app.memory).await
     }
 }
 
@@ -150,7 +141,9 @@ async fn read_whole(
         let chunk = match tokio::time::timeout(BODY_SILENCE_MAX, chunks.next()).await {
             Ok(None) => break,
             Ok(Some(Ok(chunk))) => chunk,
-            Ok(Some(Err(error))) => return Err(ApiError::bad_request(format!("the body broke off: {error}"))),
+            Ok(Some(Err(error))) => {
+                return Err(ApiError::bad_request(format!("the body broke off: {error}")));
+            }
             Err(_) => {
                 let message = format!("nothing of the body came for {} s", BODY_SILENCE_MAX.as_secs());
                 return Err(ApiError::plain(StatusCode::REQUEST_TIMEOUT, message));
@@ -166,10 +159,7 @@ async fn read_whole(
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Whole {
-        bytes: bytes.freeze(),
-        _held: held,
-    })
+    Ok(Whole { bytes: bytes.freeze(), _held: held })
 }
 
 #[cfg(test)]
@@ -206,9 +196,7 @@ mod tests {
     async fn a_body_is_read_up_to_its_limit() {
         let read = |bytes: usize, announced| async move {
             let body = Body::from(vec![b'x'; bytes]);
-            read_whole(body, announced, 10, &Memory::new(100))
-                .await
-                .map(|w| w.bytes.len())
+            read_whole(body, announced, 10, &Memory::new(100)).await.map(|w| w.bytes.len())
         };
         assert_eq!(read(10, Some(10)).await, Ok(10));
         assert_eq!(read(11, None).await.unwrap_err().code, 413);

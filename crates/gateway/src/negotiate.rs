@@ -18,15 +18,6 @@ pub(crate) enum Embedded {
     Json,
 }
 
-impl Embedded {
-    pub(crate) fn media_type(self) -> &'static str {
-        match self {
-            Embedded::Binary => V2_BINARY,
-            Embedded::Json => V2_JSON,
-        }
-    }
-}
-
 /// The form of the records that a v2 produce request brings.
 pub(crate) fn produced_form(headers: &HeaderMap) -> Result<Embedded, ApiError> {
     match content_type(headers).as_deref() {
@@ -78,11 +69,7 @@ fn unsupported(given: Option<&str>, taken: &[&str]) -> ApiError {
 
 /// The media type without its parameters.
 fn essence(text: &str) -> String {
-    text.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The first offer that the client's dearest range takes (RFC 9110, 12.5.1, without the order of specificity).
@@ -96,10 +83,7 @@ fn accepted<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Result<T, Api
     let wanted = ranges.iter().filter(|(_, q)| *q > 0.0);
     let found = wanted
         .filter_map(|(range, _)| {
-            offers
-                .iter()
-                .find(|(offer, _)| takes(range, offer))
-                .map(|(_, value)| *value)
+            offers.iter().find(|(offer, _)| takes(range, offer)).map(|(_, value)| *value)
         })
         .next();
     found.ok_or_else(|| {
@@ -165,10 +149,7 @@ mod tests {
     #[test]
     fn accept_picks_the_form_of_records() {
         let form = |value| read_form(&accept(value)).unwrap();
-        assert_eq!(
-            form("application/vnd.kafka.json.v2+json"),
-            (Embedded::Json, V2_JSON)
-        );
+        assert_eq!(form("application/vnd.kafka.json.v2+json"), (Embedded::Json, V2_JSON));
         assert_eq!(form("application/vnd.kafka.v2+json"), (Embedded::Binary, V2));
         assert_eq!(form("application/json"), (Embedded::Binary, V2));
         assert_eq!(form("*/*"), (Embedded::Binary, V2_BINARY));
@@ -176,10 +157,7 @@ mod tests {
             form("application/vnd.kafka.binary.v2+json;q=0.1, application/vnd.kafka.json.v2+json"),
             (Embedded::Json, V2_JSON)
         );
-        assert_eq!(
-            read_form(&HeaderMap::new()),
-            Ok((Embedded::Binary, V2_BINARY))
-        );
+        assert_eq!(read_form(&HeaderMap::new()), Ok((Embedded::Binary, V2_BINARY)));
         assert_eq!(read_form(&accept("image/png")).unwrap_err().code, 406);
     }
 

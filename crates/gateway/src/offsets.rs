@@ -61,9 +61,7 @@ async fn ask(nodes: &Nodes, topic: &TopicName, target: Target, place: Place, rou
     let topic = ListOffsetsTopic::default()
         .with_name(WireTopicName(StrBytes::from_string(topic.to_string())))
         .with_partitions(vec![partition]);
-    let request = ListOffsetsRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_topics(vec![topic]);
+    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
     let answer = match nodes.call(&route.address, request, Duration::ZERO).await {
         Ok(answer) => answer,
         Err(error) => return error.into(),

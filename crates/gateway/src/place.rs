@@ -26,10 +26,7 @@ impl FromRequestParts<Arc<App>> for At {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let params = match RawPathParams::from_request_parts(parts, app).await {
-            Ok(params) => params
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            Ok(params) => params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             Err(axum::extract::rejection::RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
             Err(rejection) => return Err(ApiError::bad_request(rejection.body_text())),
         };
@@ -63,10 +60,7 @@ impl At {
 
     pub(crate) fn topic(&self) -> Result<&Arc<Topic>, ApiError> {
         let name = self.param("topic");
-        self.image
-            .topics
-            .get(name)
-            .ok_or_else(|| ApiError::unknown_topic(name))
+        self.image.topics.get(name).ok_or_else(|| ApiError::unknown_topic(name))
     }
 
     pub(crate) fn partition(&self) -> Result<(PartitionIndex, &Partition), ApiError> {
@@ -82,13 +76,7 @@ impl At {
     pub(crate) fn target(&self) -> Result<(&Arc<Topic>, Target), ApiError> {
         let (partition, _) = self.partition()?;
         let topic = self.topic()?;
-        Ok((
-            topic,
-            Target {
-                topic: topic.id,
-                partition,
-            },
-        ))
+        Ok((topic, Target { topic: topic.id, partition }))
     }
 }
 
@@ -107,8 +95,6 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         negotiate::require_json(request.headers())?;
         let whole = Whole::from_request(request, app).await?;
         let parsed = serde_json::from_slice(&whole.bytes);
-        parsed
-            .map(Self)
-            .map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))
+        parsed.map(Self).map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))
     }
 }

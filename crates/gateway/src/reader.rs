@@ -142,10 +142,9 @@ fn records_of(answer: FetchResponse, read: &Read, offset: Offset) -> Asked<Bytes
     };
     match ResponseError::try_from_code(partition.error_code) {
         None => Asked::Done(partition.records.unwrap_or_default()),
-        Some(ResponseError::OffsetOutOfRange) => Asked::Failed(ReadError::OutOfRange {
-            offset: offset.0,
-            range: None,
-        }),
+        Some(ResponseError::OffsetOutOfRange) => {
+            Asked::Failed(ReadError::OutOfRange { offset: offset.0, range: None })
+        }
         Some(code) => code.into(),
     }
 }
@@ -167,10 +166,7 @@ async fn decode_aside(bytes: Bytes, from: Offset, bytes_max: usize) -> Result<De
 
 /// The records from the offset on, up to `bytes_max` of keys, values and headers, but at least one.
 fn decode(bytes: &Bytes, from: Offset, bytes_max: usize) -> Result<Decoded, ReadError> {
-    let mut decoded = Decoded {
-        records: Vec::new(),
-        next: from,
-    };
+    let mut decoded = Decoded { records: Vec::new(), next: from };
     let corrupt = |error: BatchError| ReadError::Corrupt(error.to_string());
     let mut taken = 0usize;
     for (index, batch) in check_batches(bytes).enumerate() {
@@ -204,11 +200,7 @@ fn decode(bytes: &Bytes, from: Offset, bytes_max: usize) -> Result<Decoded, Read
 
 fn payload_bytes(record: &Record) -> usize {
     let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + length(value))
-        .sum();
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
     length(&record.key) + length(&record.value) + headers
 }
 
@@ -227,11 +219,7 @@ mod tests {
         }
         let bytes = builder.build();
         let header = BatchHeader::parse(&bytes).unwrap();
-        [
-            &patched_prefix(&header, Offset(base), LeaderEpoch(0))[..],
-            &bytes[16..],
-        ]
-        .concat()
+        [&patched_prefix(&header, Offset(base), LeaderEpoch(0))[..], &bytes[16..]].concat()
     }
 
     fn offsets(decoded: &Decoded) -> Vec<i64> {
@@ -269,10 +257,7 @@ mod tests {
         let cut = Bytes::copy_from_slice(&whole[..whole.len() - 1]);
         assert_eq!(offsets(&decode(&cut, Offset(0), 100).unwrap()), [0]);
         let none = Bytes::copy_from_slice(&whole[..30]);
-        assert!(matches!(
-            decode(&none, Offset(0), 100),
-            Err(ReadError::Corrupt(_))
-        ));
+        assert!(matches!(decode(&none, Offset(0), 100), Err(ReadError::Corrupt(_))));
         assert_eq!(decode(&Bytes::new(), Offset(3), 100).unwrap().next, Offset(3));
     }
 
@@ -280,9 +265,6 @@ mod tests {
     fn a_flipped_bit_is_an_error() {
         let mut bytes = batch(0, &["a"], false);
         *bytes.last_mut().unwrap() ^= 1;
-        assert!(matches!(
-            decode(&bytes.into(), Offset(0), 100),
-            Err(ReadError::Corrupt(_))
-        ));
+        assert!(matches!(decode(&bytes.into(), Offset(0), 100), Err(ReadError::Corrupt(_))));
     }
 }

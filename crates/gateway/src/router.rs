@@ -34,9 +34,7 @@ pub(crate) fn router(app: Arc<App>, health: Health, metrics: Metrics) -> Router 
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(measured));
     // The slash is taken off before a route is looked for, so around all routes.
-    let trimmed = ServiceBuilder::new()
-        .map_request(without_trailing_slash)
-        .service(routes);
+    let trimmed = ServiceBuilder::new().map_request(without_trailing_slash).service(routes);
     Router::new().fallback_service(trimmed)
 }
 
@@ -81,10 +79,8 @@ async fn measured(request: Request, next: Next) -> Response {
 }
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = text.unwrap_or("of unknown kind"), "a request panicked");
     let message = "the gateway failed on this request; whether it was carried out is unknown";
     ApiError::plain(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()

@@ -35,18 +35,12 @@ pub(crate) enum RouteError {
 
 /// The way to the partition's leader, as the image has it.
 pub(crate) fn route(image: &Image, target: Target) -> Result<Route, RouteError> {
-    let topic = image
-        .topic_by_id(target.topic)
-        .ok_or(RouteError::UnknownTopic)?;
-    let partition = topic
-        .partition(target.partition)
-        .ok_or(RouteError::UnknownPartition(target.partition))?;
+    let topic = image.topic_by_id(target.topic).ok_or(RouteError::UnknownTopic)?;
+    let partition =
+        topic.partition(target.partition).ok_or(RouteError::UnknownPartition(target.partition))?;
     let leader = partition.leader.and_then(|id| image.nodes.get(&id));
     let leader = leader.ok_or(RouteError::NoLeader)?;
-    Ok(Route {
-        address: leader.kafka.to_string(),
-        leader_epoch: partition.leader_epoch,
-    })
+    Ok(Route { address: leader.kafka.to_string(), leader_epoch: partition.leader_epoch })
 }
 
 /// Pauses between attempts: growing, and cut short when the metadata shows another way.
@@ -88,21 +82,10 @@ mod tests {
     fn the_way_leads_to_the_leader() {
         let image = fixture::image();
         let topic = image.topics.get("orders").unwrap().id;
-        let at = |partition| {
-            route(
-                &image,
-                Target {
-                    topic,
-                    partition: PartitionIndex(partition),
-                },
-            )
-        };
+        let at = |partition| route(&image, Target { topic, partition: PartitionIndex(partition) });
         assert_eq!(at(0).unwrap().address, "node-0.test:9092");
         assert_eq!(at(7), Err(RouteError::UnknownPartition(PartitionIndex(7))));
-        let gone = Target {
-            topic: TopicId(uuid::Uuid::nil()),
-            partition: PartitionIndex(0),
-        };
+        let gone = Target { topic: TopicId(uuid::Uuid::nil()), partition: PartitionIndex(0) };
         assert_eq!(route(&image, gone), Err(RouteError::UnknownTopic));
     }
 
@@ -110,10 +93,7 @@ mod tests {
     async fn without_news_the_pauses_grow_and_end_at_the_deadline() {
         let image = WatchedImage::fixed(fixture::image());
         let topic = image.load().topics.get("orders").unwrap().id;
-        let target = Target {
-            topic,
-            partition: PartitionIndex(0),
-        };
+        let target = Target { topic, partition: PartitionIndex(0) };
         let tried = route(&image.load(), target);
         let start = Instant::now();
         let mut backoff = Backoff::new();

@@ -88,12 +88,24 @@ impl ClientPool {
         request: R,
         within: Duration,
     ) -> Result<R::Response, CallError> {
+        self.call_up_to(address, request, i16::MAX, within).await
+    }
+
+    /// As [`ClientPool::call`], in no version above `version_max`: where a newer one would say things in another way
+    /// (topic ids instead of names).
+    pub async fn call_up_to<R: Request>(
+        &self,
+        address: &str,
+        request: R,
+        version_max: i16,
+        within: Duration,
+    ) -> Result<R::Response, CallError> {
         let deadline = tokio::time::Instant::now() + within;
         let not_sent = |reason: String| CallError::NotSent { address: address.to_owned(), reason };
         let client = tokio::time::timeout_at(deadline, self.client(address))
             .await
             .map_err(|_| not_sent("no connection in time".to_owned()))??;
-        let version = client.version::<R>()?;
+        let version = client.version::<R>(version_max)?;
         let id = client.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = wire::encode_request(&request, version, id, &self.shared.client_id)?;
         let answer = client.exchange(id, frame, deadline).await;
@@ -161,11 +173,12 @@ impl Client {
         Ok(answer.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version))).collect())
     }
 
-    /// The newest version that both sides speak.
-    fn version<R: Request>(&self) -> Result<i16, CallError> {
+    /// The newest version that both sides speak, up to `most`.
+    fn version<R: Request>(&self, most: i16) -> Result<i16, CallError> {
         let ours = wire::spoken(R::KEY);
         let theirs = self.versions.get(&R::KEY);
-        let common = ours.zip(theirs).map(|(ours, (min, max))| (ours.min.max(*min), ours.max.min(*max)));
+        let common =
+            ours.zip(theirs).map(|(ours, (min, max))| (ours.min.max(*min), ours.max.min(*max).min(most)));
         common.filter(|(min, max)| min <= max).map(|(_, max)| max).ok_or_else(|| CallError::Unsupported {
             address: self.address.clone(),
             api: ApiKey::try_from(R::KEY).unwrap_or(ApiKey::ApiVersions),

@@ -112,7 +112,10 @@ impl<H: Handler> Connection<H> {
     fn read(&mut self) -> io::Result<bool> {
         loop {
             let missing = self.frame_bytes_missing();
-            self.incoming.reserve(missing.clamp(READ_BYTES, READ_AHEAD_BYTES_MAX));
+            // What a client only claims takes no memory: the room doubles with what has come, unless this client has
+            // sent as large a frame before.
+            let earned = READ_BYTES.max(self.incoming.len()).max(self.frame_bytes_last);
+            self.incoming.reserve(missing.clamp(READ_BYTES, earned.min(READ_AHEAD_BYTES_MAX)));
             match self.stream.try_read_buf(&mut self.incoming) {
                 Ok(0) => return Ok(false),
                 // A whole large frame is worth another read before anything is done with it.

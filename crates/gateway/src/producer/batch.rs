@@ -43,18 +43,12 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new(producer: ProducerId) -> Self {
-        Self {
-            producer,
-            next_sequence: 0,
-        }
+        Self { producer, next_sequence: 0 }
     }
 
     /// Once so many records were written.
     pub(super) fn after(self, records: i32) -> Self {
-        Self {
-            next_sequence: records::sequence_after(self.next_sequence, records),
-            ..self
-        }
+        Self { next_sequence: records::sequence_after(self.next_sequence, records), ..self }
     }
 }
 
@@ -102,18 +96,14 @@ impl Batch {
             (all @ None, more) => *all = more,
             (Some(_), None) => {}
         }
-        let receipt = Receipt {
-            outcome: self.outcome.clone(),
-            index: self.records,
-        };
+        let receipt = Receipt { outcome: self.outcome.clone(), index: self.records };
         self.records += 1;
         receipt
     }
 
     /// The bytes to send; once.
     pub(super) fn encode(&mut self, identity: Identity) -> Bytes {
-        self.builder
-            .producer(identity.producer, ProducerEpoch(0), identity.next_sequence);
+        self.builder.producer(identity.producer, ProducerEpoch(0), identity.next_sequence);
         self.builder.build()
     }
 
@@ -137,17 +127,9 @@ pub(super) fn with_identity(batch: &Bytes, identity: Identity) -> Result<Bytes, 
     let mut builder = BatchBuilder::new(Compression::None);
     builder.producer(identity.producer, ProducerEpoch(0), identity.next_sequence);
     for record in decode_records(batch, usize::MAX)? {
-        let headers: Vec<(&[u8], Option<&[u8]>)> = record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_deref()))
-            .collect();
-        builder.push(
-            record.timestamp,
-            record.key.as_deref(),
-            record.value.as_deref(),
-            &headers,
-        );
+        let headers: Vec<(&[u8], Option<&[u8]>)> =
+            record.headers.iter().map(|(name, value)| (name.as_ref(), value.as_deref())).collect();
+        builder.push(record.timestamp, record.key.as_deref(), record.value.as_deref(), &headers);
     }
     Ok(builder.build())
 }
@@ -170,14 +152,8 @@ mod tests {
     #[tokio::test]
     async fn each_record_learns_its_own_offset() {
         let mut batch = Batch::new(Instant::now());
-        let receipts = [
-            batch.push(&record(b"a"), None),
-            batch.push(&record(b"b"), None),
-        ];
-        batch.end(Ok(Written {
-            base: Offset(7),
-            appended_at: None,
-        }));
+        let receipts = [batch.push(&record(b"a"), None), batch.push(&record(b"b"), None)];
+        batch.end(Ok(Written { base: Offset(7), appended_at: None }));
         assert_eq!(receipts[0].wait().await, Ok((Offset(7), None)));
         assert_eq!(receipts[1].wait().await, Ok((Offset(8), None)));
     }
@@ -200,33 +176,21 @@ mod tests {
         batch.push(&record(&value), None);
         assert!(!batch.takes(&record(&value), 8 << 20, now, age), "over 1 MiB");
         assert!(batch.takes(&record(b"a"), 1 << 20, now, age));
-        assert!(
-            !batch.takes(&record(b"a"), 600 << 10, now, age),
-            "the topic takes less"
-        );
+        assert!(!batch.takes(&record(b"a"), 600 << 10, now, age), "the topic takes less");
         assert!(!batch.takes(&record(b"a"), 1 << 20, now + age, age), "too old");
     }
 
     #[test]
     fn a_new_identity_changes_nothing_else() {
-        let (first, second) = (
-            Identity::new(ProducerId(1)).after(40),
-            Identity::new(ProducerId(2)),
-        );
+        let (first, second) = (Identity::new(ProducerId(1)).after(40), Identity::new(ProducerId(2)));
         let mut batch = Batch::new(Instant::now());
         batch.push(&record(b"a"), None);
         batch.push(&record(b"b"), None);
         let sent = batch.encode(first);
         let again = with_identity(&sent, second).unwrap();
-        let (old, new) = (
-            BatchHeader::parse(&sent).unwrap(),
-            BatchHeader::parse(&again).unwrap(),
-        );
+        let (old, new) = (BatchHeader::parse(&sent).unwrap(), BatchHeader::parse(&again).unwrap());
         assert_eq!((old.producer_id, old.base_sequence), (ProducerId(1), 40));
         assert_eq!((new.producer_id, new.base_sequence), (ProducerId(2), 0));
-        assert_eq!(
-            decode_records(&sent, 1_000).unwrap(),
-            decode_records(&again, 1_000).unwrap()
-        );
+        assert_eq!(decode_records(&sent, 1_000).unwrap(), decode_records(&again, 1_000).unwrap());
     }
 }

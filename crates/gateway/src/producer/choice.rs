@@ -50,12 +50,7 @@ mod tests {
     use crate::fixture;
 
     fn record(key: Option<&str>) -> OutRecord<'_> {
-        OutRecord {
-            timestamp: 0,
-            key: key.map(|k| k.as_bytes().into()),
-            value: None,
-            headers: Vec::new(),
-        }
+        OutRecord { timestamp: 0, key: key.map(|k| k.as_bytes().into()), value: None, headers: Vec::new() }
     }
 
     #[test]
@@ -64,12 +59,7 @@ mod tests {
         let topic = image.topics.get("orders").unwrap();
         let choice = Choice::default();
         let (keyed, keyless) = (record(Some("foobar")), record(None));
-        let given = [
-            (Some(PartitionIndex(3)), &keyed),
-            (None, &keyed),
-            (None, &keyless),
-            (None, &keyless),
-        ];
+        let given = [(Some(PartitionIndex(3)), &keyed), (None, &keyed), (None, &keyless), (None, &keyless)];
         let chosen = choice.partitions(&image, topic, given.into_iter()).unwrap();
         assert_eq!((chosen[0].0, chosen[1].0), (3, 1_357_151_166 % 4));
         assert_eq!(chosen[2], chosen[3]);

@@ -92,21 +92,12 @@ impl Delivery<'_> {
             }
         };
         // Taking an id may have used time up.
-        let within = deadline
-            .saturating_duration_since(Instant::now())
-            .min(ATTEMPT_MAX);
+        let within = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_MAX);
         let request = self.request(bytes, within);
-        let answer = self
-            .shared
-            .upstream
-            .produce(&route.address, request, within)
-            .await;
+        let answer = self.shared.upstream.produce(&route.address, request, within).await;
         match judge(answer, self.queue.target.partition) {
             Verdict::Written(written) => Some(Ok(written)),
-            Verdict::Again {
-                perhaps_written,
-                reason,
-            } => {
+            Verdict::Again { perhaps_written, reason } => {
                 self.perhaps_written |= perhaps_written;
                 self.last = reason;
                 None
@@ -132,10 +123,8 @@ impl Delivery<'_> {
         let identity = match self.identity {
             Some(identity) => identity,
             None => {
-                let taken = tokio::time::timeout(
-                    within,
-                    self.shared.ids.next(self.shared.upstream.as_ref(), within),
-                );
+                let taken =
+                    tokio::time::timeout(within, self.shared.ids.next(self.shared.upstream.as_ref(), within));
                 match taken.await {
                     Ok(Ok(id)) => Identity::new(id),
                     Ok(Err(error)) => return Err(format!("no producer id: {error}")),
@@ -162,10 +151,7 @@ impl Delivery<'_> {
             .with_name(WireTopicName(StrBytes::from_string(self.queue.topic.to_string())))
             .with_topic_id(self.queue.target.topic.0)
             .with_partition_data(vec![data]);
-        ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(timeout_ms)
-            .with_topic_data(vec![topic])
+        ProduceRequest::default().with_acks(-1).with_timeout_ms(timeout_ms).with_topic_data(vec![topic])
     }
 
     fn out_of_time(&self) -> ProduceError {

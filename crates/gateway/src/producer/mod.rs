@@ -79,10 +79,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 impl Producer {
     /// `within`: how long a record waits for its acknowledgement.
     pub(crate) fn new(upstream: impl Upstream, image: WatchedImage, within: Duration) -> Self {
-        let queues = Queues {
-            by_target: HashMap::new(),
-            swept: Instant::now(),
-        };
+        let queues = Queues { by_target: HashMap::new(), swept: Instant::now() };
         let shared = Shared {
             upstream: Box::new(upstream),
             image,
@@ -92,9 +89,7 @@ impl Producer {
             tasks: TaskTracker::new(),
             cut_off: CancellationToken::new(),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Takes records of one request for one partition, which [`TopicRules::check`] let pass; they stay in this order. A
@@ -173,8 +168,6 @@ impl Drop for Abandon<'_> {
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

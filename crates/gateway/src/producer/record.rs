@@ -30,17 +30,9 @@ impl OutRecord<'_> {
     }
 
     pub(super) fn add_to(&self, builder: &mut records::BatchBuilder) {
-        let headers: Vec<(&[u8], Option<&[u8]>)> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_deref()))
-            .collect();
-        builder.push(
-            self.timestamp,
-            self.key.as_deref(),
-            self.value.as_deref(),
-            &headers,
-        );
+        let headers: Vec<(&[u8], Option<&[u8]>)> =
+            self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())).collect();
+        builder.push(self.timestamp, self.key.as_deref(), self.value.as_deref(), &headers);
     }
 }
 
@@ -84,10 +76,7 @@ impl TopicRules {
         record.add_to(&mut alone);
         match alone.encoded_bytes() {
             bytes if bytes <= self.batch_bytes_max => Ok(()),
-            bytes => Err(ProduceError::TooLarge {
-                bytes,
-                max: self.batch_bytes_max,
-            }),
+            bytes => Err(ProduceError::TooLarge { bytes, max: self.batch_bytes_max }),
         }
     }
 }
@@ -99,10 +88,8 @@ mod tests {
     use super::*;
 
     fn rules(configs: &[(&str, &str)]) -> TopicRules {
-        let configs: ConfigOverrides = configs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let configs: ConfigOverrides =
+            configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         TopicRules::new(&TopicConfig::effective(&configs, &ConfigOverrides::new()))
     }
 
@@ -134,22 +121,13 @@ mod tests {
         let exact = builder.encoded_bytes();
         let check = |max: usize| rules(&[("max.message.bytes", &max.to_string())]).check(&record(&value), 0);
         assert_eq!(check(exact), Ok(()));
-        assert_eq!(
-            check(exact - 1),
-            Err(ProduceError::TooLarge {
-                bytes: exact,
-                max: exact - 1
-            })
-        );
+        assert_eq!(check(exact - 1), Err(ProduceError::TooLarge { bytes: exact, max: exact - 1 }));
     }
 
     #[test]
     fn what_the_leader_would_refuse_is_refused_before_it_spoils_a_batch() {
         let compacted = rules(&[("cleanup.policy", "compact")]);
-        assert!(matches!(
-            compacted.check(&record(b"v"), 0),
-            Err(ProduceError::Forbidden(_))
-        ));
+        assert!(matches!(compacted.check(&record(b"v"), 0), Err(ProduceError::Forbidden(_))));
         let punctual = rules(&[("message.timestamp.after.max.ms", "10")]);
         assert!(punctual.check(&record(b"v"), 990).is_ok());
         assert!(punctual.check(&record(b"v"), 989).is_err());

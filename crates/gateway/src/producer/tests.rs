@@ -65,11 +65,7 @@ impl Leader {
         let (address, reason) = (address.to_owned(), "scripted".to_owned());
         let does = script.next.pop_front().unwrap_or(Does::Write);
         if !matches!(does, Does::NotReached) {
-            script.seen.push((
-                header.producer_id.0,
-                header.base_sequence,
-                header.record_count,
-            ));
+            script.seen.push((header.producer_id.0, header.base_sequence, header.record_count));
         }
         Some(match does {
             Does::Write => Ok(answer(0, Self::write(&mut script, &header))),
@@ -128,6 +124,7 @@ struct Bench {
     leader: Leader,
     producer: Producer,
     image: Arc<metadata::Image>,
+    memory: Memory,
 }
 
 impl Bench {
@@ -137,16 +134,14 @@ impl Bench {
         Self {
             leader: leader.clone(),
             image: image.load(),
+            memory: Memory::new(64 << 20),
             producer: Producer::new(leader, image, Duration::from_secs(30)),
         }
     }
 
     fn push(&self, values: &[&str]) -> Vec<Receipt> {
         let topic = self.image.topics.get("orders").unwrap();
-        let target = Target {
-            topic: topic.id,
-            partition: PartitionIndex(0),
-        };
+        let target = Target { topic: topic.id, partition: PartitionIndex(0) };
         let records: Vec<OutRecord<'_>> = values
             .iter()
             .map(|value| OutRecord {
@@ -156,7 +151,7 @@ impl Bench {
                 headers: Vec::new(),
             })
             .collect();
-        let held = Memory::new(1 << 20).try_take(1 << 20).unwrap();
+        let held = self.memory.try_take(records.iter().map(OutRecord::bytes_bound).sum()).unwrap();
         let rules = TopicRules::new(&TopicConfig::default());
         self.producer.push(topic, target, &rules, &records, held)
     }
@@ -238,10 +233,7 @@ async fn a_forgotten_producer_comes_back_under_a_new_id_if_nothing_can_be_there_
 async fn a_refusal_is_definite_unless_an_earlier_attempt_may_have_been_written() {
     let refusal = || Does::Answer(ResponseError::InvalidRecord);
     let bench = Bench::new([refusal(), Does::LoseBoth, refusal()]);
-    assert!(matches!(
-        bench.send("a").await,
-        Err(ProduceError::Refused { .. })
-    ));
+    assert!(matches!(bench.send("a").await, Err(ProduceError::Refused { .. })));
     assert!(matches!(bench.send("b").await, Err(ProduceError::Unknown(_))));
 }
 

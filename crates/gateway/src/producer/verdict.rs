@@ -17,9 +17,14 @@ pub(super) enum Verdict {
         reason: String,
     },
     /// The leader does not know the producer as the batch presents it. This attempt wrote nothing.
-    Stranger { reason: String },
+    Stranger {
+        reason: String,
+    },
     /// No attempt will succeed. This one wrote nothing.
-    Refused { code: ResponseError, message: String },
+    Refused {
+        code: ResponseError,
+        message: String,
+    },
 }
 
 pub(super) fn judge(answer: Result<ProduceResponse, CallError>, partition: PartitionIndex) -> Verdict {
@@ -53,18 +58,13 @@ pub(super) fn judge(answer: Result<ProduceResponse, CallError>, partition: Parti
 fn judge_failure(error: &CallError) -> Verdict {
     let message = error.to_string();
     match error {
-        CallError::NotSent { .. } => Verdict::Again {
-            perhaps_written: false,
-            reason: message,
-        },
-        CallError::Lost { .. } | CallError::Broken(_) => Verdict::Again {
-            perhaps_written: true,
-            reason: message,
-        },
-        CallError::Unsupported { .. } => Verdict::Refused {
-            code: ResponseError::UnsupportedVersion,
-            message,
-        },
+        CallError::NotSent { .. } => Verdict::Again { perhaps_written: false, reason: message },
+        CallError::Lost { .. } | CallError::Broken(_) => {
+            Verdict::Again { perhaps_written: true, reason: message }
+        }
+        CallError::Unsupported { .. } => {
+            Verdict::Refused { code: ResponseError::UnsupportedVersion, message }
+        }
     }
 }
 
@@ -81,10 +81,7 @@ fn judge_code(code: ResponseError, details: Option<String>) -> Verdict {
         | E::UnknownLeaderEpoch
         | E::NotEnoughReplicas
         | E::CorruptMessage
-        | E::ThrottlingQuotaExceeded => Verdict::Again {
-            perhaps_written: false,
-            reason: message,
-        },
+        | E::ThrottlingQuotaExceeded => Verdict::Again { perhaps_written: false, reason: message },
         E::OutOfOrderSequenceNumber
         | E::DuplicateSequenceNumber
         | E::UnknownProducerId
@@ -92,14 +89,10 @@ fn judge_code(code: ResponseError, details: Option<String>) -> Verdict {
         | E::ProducerFenced
         | E::InvalidProducerIdMapping => Verdict::Stranger { reason: message },
         // Also what a leader says that appended and then lost its office while it waited for its followers.
-        E::NotLeaderOrFollower | E::UnknownServerError => Verdict::Again {
-            perhaps_written: true,
-            reason: message,
-        },
-        code if code.is_retriable() => Verdict::Again {
-            perhaps_written: true,
-            reason: message,
-        },
+        E::NotLeaderOrFollower | E::UnknownServerError => {
+            Verdict::Again { perhaps_written: true, reason: message }
+        }
+        code if code.is_retriable() => Verdict::Again { perhaps_written: true, reason: message },
         code => Verdict::Refused { code, message },
     }
 }
@@ -133,12 +126,7 @@ mod tests {
 
     #[test]
     fn success_brings_the_offset_and_perhaps_a_time() {
-        let written = |appended_at| {
-            Verdict::Written(Written {
-                base: Offset(70),
-                appended_at,
-            })
-        };
+        let written = |appended_at| Verdict::Written(Written { base: Offset(70), appended_at });
         assert_eq!(answered(|_| {}), written(None));
         assert_eq!(answered(|p| p.log_append_time_ms = 5), written(Some(5)));
     }
@@ -157,23 +145,11 @@ mod tests {
     #[test]
     fn a_lost_answer_may_have_been_a_success() {
         let (address, reason) = ("a:1".to_owned(), "reset".to_owned());
-        let lost = CallError::Lost {
-            address: address.clone(),
-            reason: reason.clone(),
-        };
-        assert_eq!(
-            perhaps_written(judge(Err(lost), PartitionIndex(0))),
-            Some(true)
-        );
+        let lost = CallError::Lost { address: address.clone(), reason: reason.clone() };
+        assert_eq!(perhaps_written(judge(Err(lost), PartitionIndex(0))), Some(true));
         let not_sent = CallError::NotSent { address, reason };
-        assert_eq!(
-            perhaps_written(judge(Err(not_sent), PartitionIndex(0))),
-            Some(false)
-        );
-        assert_eq!(
-            perhaps_written(judge(Ok(ProduceResponse::default()), PartitionIndex(0))),
-            Some(true)
-        );
+        assert_eq!(perhaps_written(judge(Err(not_sent), PartitionIndex(0))), Some(false));
+        assert_eq!(perhaps_written(judge(Ok(ProduceResponse::default()), PartitionIndex(0))), Some(true));
     }
 
     #[test]
@@ -184,10 +160,7 @@ mod tests {
         });
         assert_eq!(
             refused,
-            Verdict::Refused {
-                code: ResponseError::InvalidRecord,
-                message: "no key".to_owned()
-            }
+            Verdict::Refused { code: ResponseError::InvalidRecord, message: "no key".to_owned() }
         );
         let stranger = answered(|p| p.error_code = ResponseError::OutOfOrderSequenceNumber.code());
         assert!(matches!(stranger, Verdict::Stranger { .. }));

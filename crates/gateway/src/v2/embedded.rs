@@ -73,9 +73,7 @@ impl<'a> Out<'a> {
     pub(crate) fn new(form: Embedded, bytes: &'a [u8]) -> Result<Self, String> {
         match form {
             Embedded::Binary => Ok(Out::Base64(bytes)),
-            Embedded::Json => serde_json::from_slice(bytes)
-                .map(Out::Json)
-                .map_err(|e| e.to_string()),
+            Embedded::Json => serde_json::from_slice(bytes).map(Out::Json).map_err(|e| e.to_string()),
         }
     }
 }
@@ -116,16 +114,10 @@ mod tests {
 
     #[test]
     fn what_is_read_is_embedded_in_the_form_that_was_asked_for() {
-        let out = |form, bytes| {
-            Out::new(form, bytes)
-                .map(|out| serde_json::to_string(&out).unwrap())
-                .map_err(drop)
-        };
+        let out =
+            |form, bytes| Out::new(form, bytes).map(|out| serde_json::to_string(&out).unwrap()).map_err(drop);
         assert_eq!(out(Embedded::Binary, b"hi"), Ok("\"aGk=\"".to_owned()));
-        assert_eq!(
-            out(Embedded::Json, b" {\"a\": 1.50} "),
-            Ok("{\"a\": 1.50}".to_owned())
-        );
+        assert_eq!(out(Embedded::Json, b" {\"a\": 1.50} "), Ok("{\"a\": 1.50}".to_owned()));
         assert_eq!(out(Embedded::Json, b"hi"), Err(()));
         assert_eq!(out(Embedded::Json, b""), Err(()));
         assert_eq!(out(Embedded::Json, b"\"\xff\""), Err(()));

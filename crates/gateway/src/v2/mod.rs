@@ -1,6 +1,6 @@
 //! Confluent's REST API, version 2.
 
-mod embedded;
+pub(crate) mod embedded;
 mod produce;
 mod read;
 mod topics;
@@ -26,20 +26,11 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/topics", get(topics::list))
         .route("/topics/{topic}", get(topics::get).post(produce::to_topic))
         .route("/topics/{topic}/partitions", get(topics::partitions))
-        .route(
-            "/topics/{topic}/partitions/{partition}",
-            get(topics::partition).post(produce::to_partition),
-        )
-        .route(
-            "/topics/{topic}/partitions/{partition}/offsets",
-            get(topics::offsets),
-        )
+        .route("/topics/{topic}/partitions/{partition}", get(topics::partition).post(produce::to_partition))
+        .route("/topics/{topic}/partitions/{partition}/offsets", get(topics::offsets))
         .layer(from_fn(negotiated));
     // Accept says in which form records are to come, which is for the handler to know.
-    let records = Router::new().route(
-        "/topics/{topic}/partitions/{partition}/records",
-        get(read::records),
-    );
+    let records = Router::new().route("/topics/{topic}/partitions/{partition}/records", get(read::records));
     negotiated.merge(records)
 }
 

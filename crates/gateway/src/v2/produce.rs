@@ -94,11 +94,7 @@ async fn produce(
         };
         offsets.push(Place::new(partition, outcome.map(|(offset, _)| offset.0)));
     }
-    Ok(Json(Produced {
-        offsets,
-        key_schema_id: None,
-        value_schema_id: None,
-    }))
+    Ok(Json(Produced { offsets, key_schema_id: None, value_schema_id: None }))
 }
 
 type Pushed = (PartitionIndex, Result<Receipt, ProduceError>);
@@ -113,8 +109,9 @@ fn push(at: &At, form: Embedded, only: Option<PartitionIndex>, body: &[u8]) -> R
         .choice
         .partitions(&at.image, topic, parsed.iter().map(|(p, r)| (*p, r)))
         .map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
-    let bytes = parsed.iter().map(|(_, record)| record.bytes_bound()).sum();
-    let mut held = at.app.memory.try_take(bytes)?;
+    // Many small records take more as structures than as bytes.
+    let size = |record: &OutRecord<'_>| record.bytes_bound() + size_of::<OutRecord<'_>>();
+    let mut held = at.app.memory.try_take(parsed.iter().map(|(_, r)| size(r)).sum())?;
     let rules = TopicRules::new(&at.image.topic_config(topic));
     let now = now_ms();
     let mut pushed: Vec<Option<Pushed>> = Vec::with_capacity(parsed.len());
@@ -131,10 +128,7 @@ fn push(at: &At, form: Embedded, only: Option<PartitionIndex>, body: &[u8]) -> R
         });
     }
     for (partition, (indexes, records)) in groups {
-        let target = Target {
-            topic: topic.id,
-            partition,
-        };
+        let target = Target { topic: topic.id, partition };
         let share = held
             .split(records.iter().map(OutRecord::bytes_bound).sum())
             .ok_or_else(|| ApiError::overloaded("the gateway holds too much at once"))?;
@@ -173,12 +167,7 @@ fn parse<'a>(
             None => None,
         };
         let value = bytes_of(form, entry.value, || format!("records[{index}].value"))?;
-        let record = OutRecord {
-            timestamp: now,
-            key,
-            value,
-            headers: Vec::new(),
-        };
+        let record = OutRecord { timestamp: now, key, value, headers: Vec::new() };
         Ok((only.or(named), record))
     };
     body.records.into_iter().enumerate().map(record).collect()
@@ -187,20 +176,10 @@ fn parse<'a>(
 impl Place {
     fn new(partition: PartitionIndex, outcome: Result<i64, ProduceError>) -> Self {
         match outcome {
-            Ok(offset) => Self {
-                partition,
-                offset: Some(offset),
-                error_code: None,
-                error: None,
-            },
+            Ok(offset) => Self { partition, offset: Some(offset), error_code: None, error: None },
             Err(error) => {
                 let error = ApiError::from(error);
-                Self {
-                    partition,
-                    offset: None,
-                    error_code: Some(error.code),
-                    error: Some(error.message),
-                }
+                Self { partition, offset: None, error_code: Some(error.code), error: Some(error.message) }
             }
         }
     }
@@ -210,14 +189,11 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn parsed(form: Embedded, body: &str) -> Result<Vec<(Option<i32>, OutRecord<'_>)>, (u32, String)> {
+    type Parsed<'a> = Vec<(Option<i32>, OutRecord<'a>)>;
+
+    fn parsed(form: Embedded, body: &str) -> Result<Parsed<'_>, (u32, String)> {
         parse(body.as_bytes(), form, None, 9)
-            .map(|records| {
-                records
-                    .into_iter()
-                    .map(|(p, r)| (p.map(|p| p.0), r))
-                    .collect()
-            })
+            .map(|records| records.into_iter().map(|(p, r)| (p.map(|p| p.0), r)).collect())
             .map_err(|e| (e.code, e.message))
     }
 
@@ -227,7 +203,8 @@ mod tests {
 
     #[test]
     fn records_have_a_key_a_value_and_a_partition() {
-        let body = r#"{"records":[{"key":"aw==","value":"dg==","partition":3},{"value":null}],"value_schema_id":1}"#;
+        let body =
+            r#"{"records":[{"key":"aw==","value":"dg==","partition":3},{"value":null}],"value_schema_id":1}"#;
         let out = |key: Option<&'static [u8]>, value: Option<&'static [u8]>| OutRecord {
             timestamp: 9,
             key: key.map(Into::into),
@@ -241,10 +218,7 @@ mod tests {
         let body = r#"{"records":[{"key":"k","value":{ "a" : 1 }},{"key":null,"value":0}]}"#;
         assert_eq!(
             parsed(Embedded::Json, body).unwrap(),
-            [
-                (None, out(Some(b"\"k\""), Some(b"{ \"a\" : 1 }"))),
-                (None, out(None, Some(b"0")))
-            ]
+            [(None, out(Some(b"\"k\""), Some(b"{ \"a\" : 1 }"))), (None, out(None, Some(b"0")))]
         );
     }
 
@@ -274,10 +248,7 @@ mod tests {
         let body = r#"{"records":[{"value":"aGk="},{"value":"?"}]}"#;
         let (code, message) = refused(Embedded::Binary, body);
         assert_eq!(code, 400);
-        assert!(
-            message.starts_with("records[1].value is not base64: "),
-            "{message}"
-        );
+        assert!(message.starts_with("records[1].value is not base64: "), "{message}");
         let body = r#"{"records":[{"value":"aGk=","key":1}]}"#;
         assert_eq!(
             refused(Embedded::Binary, body),
@@ -290,10 +261,7 @@ mod tests {
         let parse = |body: &'static str| {
             parse(body.as_bytes(), Embedded::Json, Some(PartitionIndex(1)), 0).map(|r| r[0].0)
         };
-        assert_eq!(
-            parse(r#"{"records":[{"value":1}]}"#),
-            Ok(Some(PartitionIndex(1)))
-        );
+        assert_eq!(parse(r#"{"records":[{"value":1}]}"#), Ok(Some(PartitionIndex(1))));
         let error = parse(r#"{"records":[{"value":1,"partition":2}]}"#).unwrap_err();
         assert_eq!(error.message, "records[0].partition is 2, the path says 1");
     }

@@ -99,11 +99,7 @@ const INLINE_BYTES_MAX: usize = 1 << 20;
 /// About what a record takes in the answer.
 fn embedded_bytes(record: &Record) -> usize {
     let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, |b| b.len());
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + length(value) + 32)
-        .sum();
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value) + 32).sum();
     let payload = length(&record.key) + length(&record.value) + headers;
     payload + payload / 3 + 128
 }
@@ -112,9 +108,7 @@ impl At {
     /// The error, with the range if its leader tells it.
     async fn out_of_range(&self, offset: i64) -> ApiError {
         let range = match self.target() {
-            Ok((topic, target)) => ends(&self.app.nodes, &self.app.image, &topic.name, target)
-                .await
-                .ok(),
+            Ok((topic, target)) => ends(&self.app.nodes, &self.app.image, &topic.name, target).await.ok(),
             Err(_) => None,
         };
         ReadError::OutOfRange { offset, range }.into()
@@ -188,10 +182,7 @@ mod tests {
     fn json(records: &[Record], form: Embedded) -> Result<String, ReadError> {
         let read = Read {
             topic: TopicName::new("orders").unwrap(),
-            target: Target {
-                topic: TopicId(uuid::Uuid::nil()),
-                partition: PartitionIndex(2),
-            },
+            target: Target { topic: TopicId(uuid::Uuid::nil()), partition: PartitionIndex(2) },
             offset: Offset(0),
             wait: Duration::ZERO,
             bytes_max: 1,
@@ -214,9 +205,6 @@ mod tests {
         let first = json(&records, Embedded::Json).unwrap();
         assert!(first.contains(r#""value":{"a":1}"#) && !first.contains(r#""offset":6"#));
         let error = json(&records[1..], Embedded::Json).unwrap_err().to_string();
-        assert!(
-            error.starts_with("the value at offset 6 of orders-2 is not JSON"),
-            "{error}"
-        );
+        assert!(error.starts_with("the value at offset 6 of orders-2 is not JSON"), "{error}");
     }
 }

@@ -70,19 +70,13 @@ pub(crate) async fn partition(at: At) -> Result<Json<PartitionView>, ApiError> {
 pub(crate) async fn offsets(at: At) -> Result<Json<OffsetsView>, ApiError> {
     let (topic, target) = at.target()?;
     let (beginning, end) = ends(&at.app.nodes, &at.app.image, &topic.name, target).await?;
-    Ok(Json(OffsetsView {
-        beginning_offset: beginning.0,
-        end_offset: end.0,
-    }))
+    Ok(Json(OffsetsView { beginning_offset: beginning.0, end_offset: end.0 }))
 }
 
 /// The settings in force, as text.
 fn configs(image: &Image, topic: &Topic) -> BTreeMap<&'static str, String> {
     let in_force = topic_config_definitions().iter().map(|definition| {
-        let set = topic
-            .configs
-            .get(definition.name)
-            .or_else(|| image.cluster_configs.get(definition.name));
+        let set = topic.configs.get(definition.name).or_else(|| image.cluster_configs.get(definition.name));
         let value = set.map_or(definition.default, String::as_str);
         (definition.name, value.to_owned())
     });
@@ -90,10 +84,7 @@ fn configs(image: &Image, topic: &Topic) -> BTreeMap<&'static str, String> {
 }
 
 fn views(topic: &Topic) -> Vec<PartitionView> {
-    topic
-        .numbered()
-        .map(|(index, partition)| PartitionView::new(index, partition))
-        .collect()
+    topic.numbered().map(|(index, partition)| PartitionView::new(index, partition)).collect()
 }
 
 impl PartitionView {

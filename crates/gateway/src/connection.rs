@@ -1,0 +1,101 @@
+//! One HTTP connection: HTTP/1.1, or HTTP/2 if that is what the client begins with.
+
+use std::{io, pin::pin, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, server::conn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpStream, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt, service_fn};
+
+/// What an HTTP/2 connection begins with and no request in HTTP/1.1 does.
+const HTTP2_BEGIN: &[u8] = b"PRI";
+/// While less than that came, the socket is looked at again so often.
+const PEEK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Serves the connection until the client ends it, is silent for too long, or the token is cancelled; requests that are
+/// being served then are finished.
+pub(crate) async fn serve(stream: TcpStream, router: Router, header_max: Duration, stop: CancellationToken) {
+    let begun = tokio::select! {
+        begun = begins_http2(&stream, header_max) => begun,
+        () = stop.cancelled() => return,
+    };
+    let ended = match begun {
+        Ok(Some(true)) => serve_http2(stream, router, header_max, stop).await,
+        Ok(Some(false)) => serve_http1(stream, router, header_max, stop).await,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::debug!(%error, "a connection failed before its first request");
+            return;
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+/// Looks at the first bytes without taking them. `None`: there were none in time, or never will be.
+async fn begins_http2(stream: &TcpStream, within: Duration) -> io::Result<Option<bool>> {
+    let deadline = Instant::now() + within;
+    let mut first = [0; HTTP2_BEGIN.len()];
+    loop {
+        let Ok(peeked) = tokio::time::timeout_at(deadline, stream.peek(&mut first)).await else {
+            return Ok(None);
+        };
+        match &first[..peeked?] {
+            [] => return Ok(None),
+            HTTP2_BEGIN => return Ok(Some(true)),
+            some if !HTTP2_BEGIN.starts_with(some) => return Ok(Some(false)),
+            // A peek tells of bytes that it told of before, so there is nothing to wait for but time.
+            _ if Instant::now() >= deadline => return Ok(None),
+            _ => tokio::time::sleep(PEEK_PAUSE).await,
+        }
+    }
+}
+
+async fn serve_http1(
+    stream: TcpStream,
+    router: Router,
+    header_max: Duration,
+    stop: CancellationToken,
+) -> hyper::Result<()> {
+    let service = TowerToHyperService::new(service_fn(move |request: hyper::Request<Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    }));
+    let connection = conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_max)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn serve_http2(
+    stream: TcpStream,
+    router: Router,
+    header_max: Duration,
+    stop: CancellationToken,
+) -> hyper::Result<()> {
+    let service = TowerToHyperService::new(service_fn(move |request: hyper::Request<Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    }));
+    let connection = conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(header_max)
+        .keep_alive_timeout(header_max)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = &mut connection => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}

@@ -1,0 +1,47 @@
+//! The gateway's binary.
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command};
+use gateway::GatewayConfig;
+use settings::{LogFormat, Settings, Sources};
+
+/// Untouched memory costs nothing with it, which matters to decoders that reserve what a length on the wire claims.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let command =
+        Command::new("gateway").about("Anabranch's REST gateway").version(env!("CARGO_PKG_VERSION"));
+    let check = Arg::new("check-config")
+        .long("check-config")
+        .action(ArgAction::SetTrue)
+        .help("Check the configuration and exit");
+    let command = settings::flags(command.arg(check), &["log.", "controller.seeds", "gateway."]);
+    let matches = command.get_matches();
+    let settings = settings::load(&Sources::new(&matches, std::env::vars()))?;
+    if matches.get_flag("check-config") {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    telemetry::init_logs(&settings.log.level, settings.log.format == LogFormat::Json)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let (listener, _) = telemetry::bind(&settings.gateway.rest.listen, "--gateway.rest.listen").await?;
+    let gateway = gateway::start(GatewayConfig::from(&settings), listener).await?;
+    telemetry::terminated().await?;
+    gateway.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Confluent's REST API, version 3.
+
+mod clusters;
+mod configs;
+mod framing;
+mod partitions;
+mod record;
+mod shape;
+mod stream;
+mod topics;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+
+use crate::{App, negotiate};
+
+pub(crate) fn routes() -> Router<Arc<App>> {
+    const CLUSTER: &str = "/v3/clusters/{cluster}";
+    let at = |path: &str| format!("{CLUSTER}{path}");
+    let topic = |path: &str| format!("{CLUSTER}/topics/{{topic}}{path}");
+    Router::new()
+        .route("/v3/clusters", get(clusters::list))
+        .route(CLUSTER, get(clusters::get))
+        .route(&at("/brokers"), get(clusters::brokers))
+        .route(&at("/brokers/{broker}"), get(clusters::broker))
+        .route(&at("/topics"), get(topics::list).post(topics::create))
+        .route(&at("/topics/-/configs"), get(configs::list_all))
+        .route(&topic(""), get(topics::get).patch(topics::patch).delete(topics::delete))
+        .route(&topic("/configs"), get(configs::list))
+        .route(&topic("/configs:alter"), post(configs::alter))
+        .route(&topic("/configs/{name}"), get(configs::get).put(configs::put).delete(configs::delete))
+        .route(&topic("/records"), post(stream::produce))
+        .route(&topic("/partitions"), get(partitions::list))
+        .route(&topic("/partitions/{partition}"), get(partitions::get))
+        .route(&topic("/partitions/{partition}/offset"), get(partitions::offset))
+        .route(&topic("/partitions/{partition}/replicas"), get(partitions::replicas))
+        .route(&topic("/partitions/{partition}/replicas/{broker}"), get(partitions::replica))
+        .layer(from_fn(negotiated))
+}
+
+async fn negotiated(request: Request, next: Next) -> Response {
+    match negotiate::v3_answer(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}

@@ -1,0 +1,202 @@
+//! One record of a v3 stream.
+
+use std::borrow::Cow;
+
+use domain::PartitionIndex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    ApiError,
+    producer::OutRecord,
+    time::parse_rfc3339,
+    v2::embedded::{from_base64, text_of},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry<'a> {
+    partition_id: Option<i32>,
+    #[serde(default, borrow)]
+    headers: Vec<Header<'a>>,
+    #[serde(borrow)]
+    key: Option<Data<'a>>,
+    #[serde(borrow)]
+    value: Option<Data<'a>>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data<'a> {
+    #[serde(rename = "type")]
+    format: Format,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// How a key or a value stands in the JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Format {
+    Binary,
+    Json,
+    String,
+}
+
+/// What the report says of a key or a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Size {
+    #[serde(rename = "type")]
+    format: Format,
+    size: usize,
+}
+
+/// A record as it was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    pub(crate) partition: Option<PartitionIndex>,
+    pub(crate) record: OutRecord<'a>,
+    pub(crate) key: Option<Size>,
+    pub(crate) value: Option<Size>,
+}
+
+/// Reads one object of the stream. `now`: the time of a record that has none of its own.
+pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
+    let entry: Entry<'_> = serde_json::from_slice(object)
+        .map_err(|e| ApiError::bad_request(format!("the record is not what is expected: {e}")))?;
+    let (key, value) = (bytes_of("key", &entry.key)?, bytes_of("value", &entry.value)?);
+    let headers = entry.headers.into_iter().enumerate().map(|(index, header)| {
+        let place = || format!("headers[{index}].value");
+        let value = header.value.map(|text| from_base64(&text, place)).transpose()?;
+        Ok::<_, ApiError>((header.name, value))
+    });
+    let size = |data: &Option<Data<'_>>, bytes: &Option<Cow<'_, [u8]>>| {
+        data.as_ref().map(|data| Size { format: data.format, size: bytes.as_ref().map_or(0, |b| b.len()) })
+    };
+    Ok(Asked {
+        partition: entry.partition_id.map(PartitionIndex),
+        key: size(&entry.key, &key),
+        value: size(&entry.value, &value),
+        record: OutRecord {
+            timestamp: entry.timestamp.map_or(Ok(now), timestamp)?,
+            headers: headers.collect::<Result<_, _>>()?,
+            key,
+            value,
+        },
+    })
+}
+
+fn bytes_of<'a>(place: &str, data: &Option<Data<'a>>) -> Result<Option<Cow<'a, [u8]>>, ApiError> {
+    let Some((format, raw)) = data.as_ref().and_then(|d| Some((d.format, d.data?))) else {
+        return Ok(None);
+    };
+    let text = || text_of(raw).ok_or_else(|| ApiError::bad_request(format!("{place}.data is not a string")));
+    Ok(Some(match format {
+        Format::Json => raw.get().as_bytes().into(),
+        Format::String => match text()? {
+            Cow::Borrowed(text) => text.as_bytes().into(),
+            Cow::Owned(text) => text.into_bytes().into(),
+        },
+        Format::Binary => from_base64(&text()?, || format!("{place}.data"))?.into(),
+    }))
+}
+
+/// RFC 3339, or milliseconds since 1970.
+fn timestamp(raw: &RawValue) -> Result<i64, ApiError> {
+    let parsed = match text_of(raw) {
+        Some(text) => parse_rfc3339(&text),
+        None => raw.get().parse().ok(),
+    };
+    parsed.filter(|ms| *ms >= 0).ok_or_else(|| {
+        let message = format!("timestamp {} is neither RFC 3339 nor milliseconds since 1970", raw.get());
+        ApiError::bad_request(message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(object: &str) -> String {
+        let error = parse(object.as_bytes(), 0).unwrap_err();
+        assert_eq!(error.code, 400, "{object}");
+        error.message
+    }
+
+    #[test]
+    fn each_format_has_its_bytes() {
+        let object = r#"{"partition_id":2,"headers":[{"name":"h","value":"eA=="},{"name":"n","value":null}],
+            "key":{"type":"STRING","data":"k\u00e9y"},"value":{"type":"JSON","data":{"a": 1.0}},"timestamp":"1970-01-01T00:00:01Z"}"#;
+        let asked = parse(object.as_bytes(), 0).unwrap();
+        assert_eq!(asked.partition, Some(PartitionIndex(2)));
+        assert_eq!(
+            asked.record,
+            OutRecord {
+                timestamp: 1_000,
+                key: Some("kéy".as_bytes().into()),
+                value: Some(b"{\"a\": 1.0}"[..].into()),
+                headers: vec![("h".into(), Some(b"x".to_vec())), ("n".into(), None)],
+            }
+        );
+        let size = |format, size| Some(Size { format, size });
+        assert_eq!((asked.key, asked.value), (size(Format::String, 4), size(Format::Json, 10)));
+        let asked = parse(br#"{"value":{"type":"BINARY","data":"aGk="}}"#, 7).unwrap();
+        assert_eq!(
+            (asked.record.timestamp, asked.record.value.as_deref(), asked.key),
+            (7, Some(&b"hi"[..]), None)
+        );
+    }
+
+    #[test]
+    fn null_is_a_tombstone_in_every_format() {
+        for format in ["BINARY", "JSON", "STRING"] {
+            let object = format!(
+                r#"{{"key":{{"type":"STRING","data":""}},"value":{{"type":"{format}","data":null}}}}"#
+            );
+            let asked = parse(object.as_bytes(), 0).unwrap();
+            assert_eq!(asked.record.value, None);
+            assert_eq!(asked.record.key.as_deref(), Some(&b""[..]));
+        }
+        assert_eq!(parse(b"{}", 0).unwrap().record.value, None);
+        let zero = parse(br#"{"value":{"type":"JSON","data":0}}"#, 0).unwrap();
+        assert_eq!(zero.record.value.as_deref(), Some(&b"0"[..]));
+    }
+
+    #[test]
+    fn a_timestamp_is_a_moment_or_a_number() {
+        let of = |text: &str| {
+            parse(format!(r#"{{"timestamp":{text}}}"#).as_bytes(), 5).map(|asked| asked.record.timestamp).ok()
+        };
+        assert_eq!(of("1612552482123"), Some(1_612_552_482_123));
+        assert_eq!(of("\"2021-02-05T19:14:42.123Z\""), Some(1_612_552_482_123));
+        assert_eq!(of("null"), Some(5));
+        for text in ["-1", "1.5", "\"yesterday\"", "true", "{}"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(message(r#"{"vaule":{}}"#).contains("vaule"));
+        assert!(message(r#"{"value":{"type":"AVRO","data":1}}"#).contains("AVRO"));
+        assert!(message(r#"{"value":{"data":1}}"#).contains("type"));
+        assert!(message(r#"{"value": nope}"#).contains("line 1"));
+        assert_eq!(message(r#"{"value":{"type":"STRING","data":5}}"#), "value.data is not a string");
+        assert!(message(r#"{"key":{"type":"BINARY","data":"?"}}"#).starts_with("key.data is not base64"));
+        assert!(
+            message(r#"{"headers":[{"name":"a","value":"?"}]}"#)
+                .starts_with("headers[0].value is not base64")
+        );
+    }
+}
