@@ -72,7 +72,11 @@ impl KafkaClient {
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
         let pool = self.pool.call(&self.address, request, Duration::from_secs(60));
-        pool.await.expect("CreateTopics is answered").topics[0].error_code
+        let answer = pool.await.expect("CreateTopics is answered").topics.remove(0);
+        if let Some(message) = answer.error_message {
+            eprintln!("CreateTopics: {}", &*message);
+        }
+        answer.error_code
     }
 
     pub async fn produce(

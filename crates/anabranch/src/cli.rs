@@ -7,12 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "anabranch", version, propagate_version = true)]
 pub(crate) struct Cli {
     /// The gateway's REST address
-    #[arg(
-        long,
-        global = true,
-        env = "ANABRANCH_URL",
-        default_value = "http://127.0.0.1:8082"
-    )]
+    #[arg(long, global = true, env = "ANABRANCH_URL", default_value = "http://127.0.0.1:8082")]
     pub(crate) url: String,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -186,20 +181,14 @@ mod tests {
 
     #[test]
     fn the_url_may_stand_anywhere() {
-        for line in [
-            "anabranch --url http://h:1 topic list",
-            "anabranch topic list --url http://h:1",
-        ] {
+        for line in ["anabranch --url http://h:1 topic list", "anabranch topic list --url http://h:1"] {
             assert_eq!(Cli::parse_from(line.split(' ')).url, "http://h:1", "{line}");
         }
     }
 
     #[test]
     fn settings_of_a_topic_are_pairs() {
-        assert_eq!(
-            key_value("retention.ms=1=2"),
-            Ok(("retention.ms".into(), "1=2".into()))
-        );
+        assert_eq!(key_value("retention.ms=1=2"), Ok(("retention.ms".into(), "1=2".into())));
         assert!(key_value("retention.ms").is_err());
         assert!(key_value("=1").is_err());
     }

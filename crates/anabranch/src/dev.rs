@@ -63,11 +63,7 @@ fn settings(args: &DevArgs, environment: Vec<(String, String)>) -> anyhow::Resul
         (None, false) => Some(LOG_LEVEL),
     };
     let flags = level.map(|level| ("log.level".to_owned(), level.to_owned()));
-    let sources = Sources {
-        file: None,
-        environment,
-        flags: flags.into_iter().collect(),
-    };
+    let sources = Sources { file: None, environment, flags: flags.into_iter().collect() };
     Ok(settings::load(&sources)?)
 }
 
@@ -82,10 +78,7 @@ mod tests {
         let Command::Dev(args) = Cli::parse_from(line.split(' ')).command else {
             panic!("not dev");
         };
-        let environment = environment
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         settings(&args, environment).unwrap().log.level
     }
 
@@ -93,9 +86,6 @@ mod tests {
     fn only_warnings_are_logged_unless_somebody_asks() {
         assert_eq!(level("anabranch dev", &[]), "warn");
         assert_eq!(level("anabranch dev", &[(LOG_LEVEL_VARIABLE, "info")]), "info");
-        assert_eq!(
-            level("anabranch dev --log debug", &[(LOG_LEVEL_VARIABLE, "info")]),
-            "debug"
-        );
+        assert_eq!(level("anabranch dev --log debug", &[(LOG_LEVEL_VARIABLE, "info")]), "debug");
     }
 }

@@ -134,8 +134,5 @@ fn describe(batch: &Batch, error: &RestError) -> String {
 }
 
 fn unanswered(batch: &Batch) -> String {
-    format!(
-        "{}: interrupted before the answer came; they may have been written, or not",
-        batch.lines()
-    )
+    format!("{}: interrupted before the answer came; they may have been written, or not", batch.lines())
 }

@@ -7,6 +7,9 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) const V2: &str = "application/vnd.kafka.v2+json";
 pub(crate) const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
 
+/// A gateway closes a connection that was idle for 10 s; one that it closes while a request is on its way would leave that
+/// request's outcome unknown.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Nothing for so long means that no answer comes; the gateway gives up a produce after half of it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -55,7 +58,9 @@ impl RestError {
     pub(crate) fn is_unknown(&self) -> bool {
         match self {
             RestError::Lost { .. } | RestError::Malformed { .. } => true,
-            RestError::Server { status, .. } | RestError::Foreign { status, .. } => *status >= 500 && *status != 503,
+            RestError::Server { status, .. } | RestError::Foreign { status, .. } => {
+                *status >= 500 && *status != 503
+            }
             _ => false,
         }
     }
@@ -88,10 +93,7 @@ impl Rest {
     /// # Errors
     /// The URL is none that a gateway can have.
     pub(crate) fn new(url: &str) -> Result<Self, RestError> {
-        let wrong = |reason: String| RestError::Url {
-            url: url.to_owned(),
-            reason,
-        };
+        let wrong = |reason: String| RestError::Url { url: url.to_owned(), reason };
         let base = Url::parse(url).map_err(|e| wrong(e.to_string()))?;
         if base.scheme() != "http" || base.cannot_be_a_base() {
             return Err(wrong(format!("its scheme is {}", base.scheme())));
@@ -101,6 +103,7 @@ impl Rest {
             .no_proxy()
             .connect_timeout(CONNECT_MAX)
             .read_timeout(SILENCE_MAX)
+            .pool_idle_timeout(IDLE_MAX)
             .tcp_nodelay(true)
             .build();
         let http = client.map_err(|e| wrong(e.to_string()))?;
@@ -122,11 +125,7 @@ impl Rest {
         query: &[(&str, String)],
         accept: &str,
     ) -> Result<T, RestError> {
-        let request = self
-            .http
-            .get(self.at(path))
-            .query(query)
-            .header(header::ACCEPT, accept);
+        let request = self.http.get(self.at(path)).query(query).header(header::ACCEPT, accept);
         self.answer(request).await
     }
 
@@ -136,11 +135,7 @@ impl Rest {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<T, RestError> {
-        let request = self
-            .http
-            .post(self.at(path))
-            .header(header::CONTENT_TYPE, content_type)
-            .body(body);
+        let request = self.http.post(self.at(path)).header(header::CONTENT_TYPE, content_type).body(body);
         self.answer(request).await
     }
 
@@ -170,10 +165,7 @@ impl Rest {
         let response = self.send(request).await?;
         let url = response.url().to_string();
         let body = response.bytes().await.map_err(|e| self.failed(&e))?;
-        serde_json::from_slice(&body).map_err(|e| RestError::Malformed {
-            url,
-            reason: e.to_string(),
-        })
+        serde_json::from_slice(&body).map_err(|e| RestError::Malformed { url, reason: e.to_string() })
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RestError> {
@@ -191,29 +183,20 @@ impl Rest {
         let root = root_cause(error);
         match error.is_connect() {
             true if is_refused(root) => RestError::Refused { url },
-            true => RestError::Unreachable {
-                url,
-                reason: root.to_string(),
-            },
-            false if error.is_timeout() => RestError::Lost {
-                url,
-                reason: format!("nothing came for {} s", SILENCE_MAX.as_secs()),
-            },
-            false => RestError::Lost {
-                url,
-                reason: root.to_string(),
-            },
+            true => RestError::Unreachable { url, reason: root.to_string() },
+            false if error.is_timeout() => {
+                RestError::Lost { url, reason: format!("nothing came for {} s", SILENCE_MAX.as_secs()) }
+            }
+            false => RestError::Lost { url, reason: root.to_string() },
         }
     }
 }
 
 fn refusal(status: u16, url: String, body: &[u8]) -> RestError {
     match serde_json::from_slice::<ErrorBody>(body) {
-        Ok(error) => RestError::Server {
-            status,
-            code: error.error_code,
-            message: error.message.replace('\n', " "),
-        },
+        Ok(error) => {
+            RestError::Server { status, code: error.error_code, message: error.message.replace('\n', " ") }
+        }
         Err(_) => RestError::Foreign { url, status },
     }
 }
@@ -227,9 +210,7 @@ fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
 }
 
 fn is_refused(error: &(dyn Error + 'static)) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]
@@ -239,10 +220,7 @@ mod tests {
     #[test]
     fn a_path_is_escaped_and_appended() {
         let rest = Rest::new("http://h:1/prefix/").unwrap();
-        assert_eq!(
-            rest.at(&["topics", "a/b c?"]).as_str(),
-            "http://h:1/prefix/topics/a%2Fb%20c%3F"
-        );
+        assert_eq!(rest.at(&["topics", "a/b c?"]).as_str(), "http://h:1/prefix/topics/a%2Fb%20c%3F");
         assert_eq!(Rest::new("http://h:1").unwrap().at(&["topics"]).as_str(), "http://h:1/topics");
     }
 
@@ -258,19 +236,12 @@ mod tests {
         let error = refusal(404, String::new(), br#"{"error_code":40403,"message":"no topic"}"#);
         assert_eq!((error.to_string().as_str(), error.code()), ("no topic (error 40403)", Some(40403)));
         let foreign = refusal(502, "http://h/".to_owned(), b"<html>");
-        assert_eq!(
-            foreign.to_string(),
-            "http://h/ answered 502 without an error of a gateway's: is it one?"
-        );
+        assert_eq!(foreign.to_string(), "http://h/ answered 502 without an error of a gateway's: is it one?");
     }
 
     #[test]
     fn only_what_changed_nothing_is_retried() {
-        let server = |status| RestError::Server {
-            status,
-            code: 0,
-            message: String::new(),
-        };
+        let server = |status| RestError::Server { status, code: 0, message: String::new() };
         assert!(server(503).is_retriable() && !server(503).is_unknown());
         assert!(!server(504).is_retriable() && server(504).is_unknown());
         assert!(!server(404).is_retriable() && !server(404).is_unknown());
@@ -281,6 +252,8 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let rest = Rest::new(&format!("http://{free}")).unwrap();
         let error = rest.cluster().await.unwrap_err();
-        assert!(error.to_string().starts_with(&format!("nothing listens at http://{free}/: `anabranch dev`")));
+        assert!(
+            error.to_string().starts_with(&format!("nothing listens at http://{free}/: `anabranch dev`"))
+        );
     }
 }

@@ -25,12 +25,7 @@ struct Topic {
 
 pub(crate) async fn run(rest: &Rest, command: &TopicCommand) -> anyhow::Result<ExitCode> {
     match command {
-        TopicCommand::Create {
-            name,
-            partitions,
-            replication_factor,
-            configs,
-        } => {
+        TopicCommand::Create { name, partitions, replication_factor, configs } => {
             let body = creation(name, *partitions, *replication_factor, configs);
             create(rest, name, &body).await?;
         }
@@ -61,9 +56,7 @@ fn creation(
         body.insert("replication_factor".to_owned(), factor.into());
     }
     if !configs.is_empty() {
-        let configs = configs
-            .iter()
-            .map(|(name, value)| json!({ "name": name, "value": value }));
+        let configs = configs.iter().map(|(name, value)| json!({ "name": name, "value": value }));
         body.insert("configs".to_owned(), configs.collect());
     }
     Value::Object(body)
@@ -71,9 +64,7 @@ fn creation(
 
 async fn create(rest: &Rest, name: &str, body: &Value) -> Result<(), RestError> {
     let cluster = rest.cluster().await?;
-    let made: Topic = rest
-        .post_json(&["v3", "clusters", &cluster, "topics"], body)
-        .await?;
+    let made: Topic = rest.post_json(&["v3", "clusters", &cluster, "topics"], body).await?;
     println!(
         "created topic {name}: partitions {}, replication factor {}",
         made.partitions_count, made.replication_factor
@@ -83,15 +74,9 @@ async fn create(rest: &Rest, name: &str, body: &Value) -> Result<(), RestError> 
 
 async fn list(rest: &Rest) -> Result<(), RestError> {
     let cluster = rest.cluster().await?;
-    let list: TopicList = rest
-        .get(&["v3", "clusters", &cluster, "topics"], &[], JSON)
-        .await?;
+    let list: TopicList = rest.get(&["v3", "clusters", &cluster, "topics"], &[], JSON).await?;
     let row = |topic: Topic| {
-        vec![
-            topic.topic_name,
-            topic.partitions_count.to_string(),
-            topic.replication_factor.to_string(),
-        ]
+        vec![topic.topic_name, topic.partitions_count.to_string(), topic.replication_factor.to_string()]
     };
     let rows: Vec<Vec<String>> = list.data.into_iter().map(row).collect();
     print!("{}", table(&["TOPIC", "PARTITIONS", "REPLICATION"], &rows));

@@ -1,6 +1,12 @@
 //! What bounds a gateway: requests at once, bytes held at once, the size of a body and the time that it takes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -11,6 +17,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{ApiError, App};
@@ -75,6 +82,46 @@ impl Held {
 
     pub(crate) fn merge(&mut self, more: Held) {
         self.0.merge(more.0);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.num_permits()
+    }
+}
+
+/// An answer that holds its memory until the client has taken it: one that reads slowly must not count as served.
+pub(crate) struct HeldBody {
+    bytes: Bytes,
+    _held: Held,
+}
+
+/// Small enough that the connection asks for the next piece only once most of the last one left.
+const PIECE_BYTES: usize = 256 << 10;
+
+impl HeldBody {
+    pub(crate) fn of(bytes: impl Into<Bytes>, held: Held) -> Body {
+        Body::new(Self { bytes: bytes.into(), _held: held })
+    }
+}
+
+impl hyper::body::Body for HeldBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.bytes.len().min(PIECE_BYTES);
+        Poll::Ready((piece > 0).then(|| Ok(Frame::data(self.bytes.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
     }
 }
 
@@ -177,6 +224,23 @@ mod tests {
         assert!(memory.try_take(1).is_err());
         drop((part, other));
         assert!(memory.try_take(100).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_answer_holds_its_memory_until_it_is_taken() {
+        let memory = Memory::new(1 << 20);
+        let body = HeldBody::of(vec![7; 600_000], memory.try_take(1 << 20).unwrap());
+        assert_eq!(axum::body::HttpBody::size_hint(&body).exact(), Some(600_000));
+        let mut pieces = body.into_data_stream();
+        let first = pieces.next().await.unwrap().unwrap();
+        assert!(memory.try_take(1).is_err());
+        let mut taken = first.len();
+        while let Some(piece) = pieces.next().await {
+            taken += piece.unwrap().len();
+        }
+        drop(pieces);
+        assert_eq!(taken, 600_000);
+        assert!(memory.try_take(1 << 20).is_ok());
     }
 
     #[test]

@@ -83,24 +83,26 @@ pub(crate) async fn read(
     let deadline = Instant::now() + read.wait;
     let mut at = read.offset;
     // The first look does not wait, so that what is there costs no connection of its own.
-    let mut wait = Duration::ZERO;
+    let mut waiting = false;
     loop {
-        let fetched = at_leader(image, read.target, |route| fetch(nodes, read, at, wait, route));
+        let fetched = at_leader(image, read.target, |route| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            fetch(nodes, read, at, if waiting { left } else { Duration::ZERO }, route)
+        });
         let bytes = tokio::select! {
             fetched = fetched => fetched?,
             // A poll that waits for records must not hold the shutdown up.
-            () = stopping.cancelled(), if !wait.is_zero() => return Ok(Vec::new()),
+            () = stopping.cancelled(), if waiting => return Ok(Vec::new()),
         };
         let decoded = decode_aside(bytes, at, read.bytes_max).await?;
         if !decoded.records.is_empty() {
             return Ok(decoded.records);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || stopping.is_cancelled() {
+        if Instant::now() >= deadline || stopping.is_cancelled() {
             return Ok(Vec::new());
         }
         // Batches without a record for us are passed over; with none at all it is time to wait.
-        wait = if decoded.next > at { Duration::ZERO } else { left };
+        waiting = decoded.next <= at;
         at = at.max(decoded.next);
     }
 }

@@ -85,3 +85,33 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let message = "the gateway failed on this request; whether it was carried out is unknown";
     ApiError::plain(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_not_the_end() {
+        let panics = get(async || -> &'static str { panic!("on purpose") });
+        let router = Router::new().route("/", panics).layer(CatchPanicLayer::custom(panicked));
+        for _ in 0..2 {
+            let answer = router.clone().oneshot(Request::new(Body::empty())).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    }
+
+    #[test]
+    fn trailing_slashes_are_taken_off_and_queries_kept() {
+        let trimmed = |uri: &'static str| {
+            let request = Request::get(uri).body(Body::empty()).unwrap();
+            without_trailing_slash(request).uri().to_string()
+        };
+        assert_eq!(trimmed("/topics//?a=/"), "/topics?a=/");
+        assert_eq!(trimmed("/topics"), "/topics");
+        assert_eq!(trimmed("/"), "/");
+        assert_eq!(trimmed("http://h:1/topics/"), "http://h:1/topics");
+    }
+}

@@ -85,6 +85,7 @@ async fn what_does_not_exist_is_named_in_json() {
         ("/topics/orders/partitions/x/offsets", 40402),
         ("/topics/nope/partitions/0/records?offset=0", 40403),
         ("/nowhere", 404),
+        ("/topics/a%2Fb", 40403),
         ("/v3/clusters/other", 404),
         ("/v3/clusters/other/topics/orders", 404),
         (&format!("/v3/clusters/{CLUSTER}/topics/nope"), 40403),
@@ -100,6 +101,11 @@ async fn what_does_not_exist_is_named_in_json() {
     assert_eq!(answer.error(), (405, 405));
     assert!(answer.header(header::ALLOW).contains("GET"));
     assert_eq!(call("PUT", "/livez", V2_JSON, "").await.error(), (405, 405));
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_refused() {
+    assert_eq!(get("/topics/%ff").await.error(), (400, 400));
 }
 
 #[tokio::test]
@@ -157,10 +163,7 @@ async fn a_bad_read_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn with_nobody_to_lead_nothing_is_changed_and_the_client_told_so() {
-    let limits = LimitSettings {
-        produce_ms_max: 1_000,
-        ..LimitSettings::default()
-    };
+    let limits = LimitSettings { produce_ms_max: 1_000, ..LimitSettings::default() };
     let router = fixture::rest(fixture::image(), limits);
     let request = |path: &str, content_type: &str, body: &str| {
         let request = Request::post(path).header(header::CONTENT_TYPE, content_type);
@@ -199,10 +202,7 @@ async fn a_record_too_large_for_its_topic_is_refused_by_name() {
 
 #[tokio::test]
 async fn limits_are_kept() {
-    let mut limits = LimitSettings {
-        body_bytes_max: 10,
-        ..LimitSettings::default()
-    };
+    let mut limits = LimitSettings { body_bytes_max: 10, ..LimitSettings::default() };
     let router = fixture::rest(fixture::image(), limits.clone());
     let post = |body: &str| {
         Request::post("/topics/orders")

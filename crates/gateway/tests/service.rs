@@ -21,12 +21,12 @@ fn config() -> GatewayConfig {
 }
 
 async fn gateway() -> GatewayHandle {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    start(config(), listener).await.unwrap()
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    start(config(), listener).await.expect("a gateway")
 }
 
 async fn connect(gateway: &GatewayHandle) -> TcpStream {
-    TcpStream::connect(gateway.rest_address()).await.unwrap()
+    TcpStream::connect(gateway.rest_address()).await.expect("a connection")
 }
 
 async fn read_until(stream: &mut TcpStream, what: &str) -> String {
@@ -34,7 +34,7 @@ async fn read_until(stream: &mut TcpStream, what: &str) -> String {
     let mut chunk = [0; 4096];
     let reading = async {
         while !text.contains(what) {
-            let read = stream.read(&mut chunk).await.unwrap();
+            let read = stream.read(&mut chunk).await.expect("bytes");
             assert!(read > 0, "the connection ended after: {text}");
             text.push_str(&String::from_utf8_lossy(&chunk[..read]));
         }

@@ -38,7 +38,13 @@ fn run(matches: &clap::ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init_logs(&settings.log.level, settings.log.format == LogFormat::Json)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    // Appends write to the page cache on the workers; two more keep the rest going while a full cache makes some wait.
+    let workers = std::thread::available_parallelism().map_or(2, usize::from) + 2;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .context("no runtime")?;
     runtime.block_on(async {
         let (kafka, _) = telemetry::bind(&settings.storage.kafka.listen, "--storage.kafka.listen").await?;
         let (http, _) = telemetry::bind(&settings.storage.http.listen, "--storage.http.listen").await?;

@@ -6,7 +6,11 @@ use metadata::{Endpoint as Address, NodeRegistration};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
 use settings::{AdvertisedError, advertised};
 use telemetry::{Health, Metrics, MetricsError, serve_health};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use transport::ServerConfig;
 
@@ -65,7 +69,7 @@ pub struct StorageNodeHandle {
     stop_serving: CancellationToken,
     stop: CancellationToken,
     serving: JoinHandle<()>,
-    session: JoinHandle<()>,
+    session: oneshot::Receiver<()>,
     tasks: Vec<JoinHandle<()>>,
     watching: JoinHandle<()>,
 }
@@ -186,7 +190,7 @@ pub async fn start(
         Arc::new(Endpoint(broker)),
         stop_serving.clone(),
     ));
-    let session = tokio::spawn(session.run(stop.clone()));
+    let session = session.spawn(stop.clone())?;
     let tasks = vec![
         health_task,
         tokio::spawn(upkeep::run(store.clone(), config.retention_check_interval, stop.clone())),
@@ -240,7 +244,9 @@ impl StorageNodeHandle {
     pub async fn shutdown(self) {
         self.health.set_unready("the node is shutting down");
         self.stop.cancel();
-        log_panic(self.session.await);
+        if self.session.await.is_err() {
+            tracing::error!("the session's thread panicked");
+        }
         self.stop_serving.cancel();
         let abort = self.serving.abort_handle();
         if tokio::time::timeout(DRAIN_MAX, self.serving).await.is_err() {

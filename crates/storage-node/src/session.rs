@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use domain::{ClusterId, NodeEpoch};
 use metadata::{NodeRegistration, RefusalKind};
 use rpc::{ControllerClient, ControllerError, HEARTBEAT_INTERVAL_MS, pb, refusal_of};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
@@ -52,8 +52,27 @@ impl Session {
         }
     }
 
+    /// Runs the session on a thread and a runtime of its own: a disk that stalls every worker of the data path must
+    /// not make this node look dead. The receiver hears when it has ended.
+    ///
+    /// # Errors
+    /// No thread or runtime could be made.
+    pub(crate) fn spawn(mut self, stop: CancellationToken) -> std::io::Result<oneshot::Receiver<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (ended, has_ended) = oneshot::channel();
+        std::thread::Builder::new().name("session".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                // A client's connections live on the runtime that made them.
+                self.controllers = ControllerClient::new(self.controllers.seeds().to_vec());
+                self.run(stop).await;
+            });
+            let _ = ended.send(());
+        })?;
+        Ok(has_ended)
+    }
+
     /// Keeps the session alive until the token is cancelled, then says goodbye.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    async fn run(&self, stop: CancellationToken) {
         loop {
             let outcome = self.stream(&stop).await;
             if stop.is_cancelled() {

@@ -80,11 +80,8 @@ impl PartitionReader {
                     }
                 }
                 Err(error) => {
-                    let failure = ReadFailure {
-                        partition: self.span.partition,
-                        offset: self.span.next,
-                        error,
-                    };
+                    let failure =
+                        ReadFailure { partition: self.span.partition, offset: self.span.next, error };
                     let _ = records.send(Err(failure)).await;
                     return;
                 }
@@ -150,21 +147,13 @@ mod tests {
     use super::*;
 
     fn answer(offsets: &[i64]) -> Vec<Record> {
-        let record = |offset: &i64| Record {
-            offset: *offset,
-            ..Record::default()
-        };
+        let record = |offset: &i64| Record { offset: *offset, ..Record::default() };
         offsets.iter().map(record).collect()
     }
 
     #[test]
     fn a_span_ends_where_the_partition_ended_at_the_start() {
-        let mut span = Span {
-            partition: 0,
-            next: 3,
-            end: Some(6),
-            from_beginning: false,
-        };
+        let mut span = Span { partition: 0, next: 3, end: Some(6), from_beginning: false };
         assert_eq!(span.take(answer(&[3, 4])), answer(&[3, 4]));
         assert!(!span.is_done());
         assert_eq!(span.take(answer(&[])), answer(&[]));
@@ -175,12 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_followed_never_ends() {
-        let mut span = Span {
-            partition: 0,
-            next: 0,
-            end: None,
-            from_beginning: true,
-        };
+        let mut span = Span { partition: 0, next: 0, end: None, from_beginning: true };
         assert_eq!(span.take(answer(&[0, 9])).len(), 2);
         assert!(!span.is_done() && span.next == 10);
     }

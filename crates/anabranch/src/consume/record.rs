@@ -21,8 +21,7 @@ pub(super) struct Record {
 
 fn base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| STANDARD.decode(text).map_err(D::Error::custom))
-        .transpose()
+    text.map(|text| STANDARD.decode(text).map_err(D::Error::custom)).transpose()
 }
 
 #[cfg(test)]

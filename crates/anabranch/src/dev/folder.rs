@@ -31,10 +31,7 @@ pub(super) fn node(dir: &Path, node: u16) -> PathBuf {
 /// # Errors
 /// It held more than are asked for, so partitions of the others would wait for a leader for ever.
 pub(super) fn nodes_of(dir: &Path, asked: Option<u16>) -> Result<u16, FolderError> {
-    let failed = |source| FolderError::Io {
-        path: dir.to_owned(),
-        source,
-    };
+    let failed = |source| FolderError::Io { path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(failed)?;
     let mut held = 0;
     for entry in std::fs::read_dir(dir).map_err(failed)? {
@@ -45,11 +42,7 @@ pub(super) fn nodes_of(dir: &Path, asked: Option<u16>) -> Result<u16, FolderErro
         }
     }
     match asked {
-        Some(asked) if asked < held => Err(FolderError::TooFew {
-            path: dir.to_owned(),
-            held,
-            asked,
-        }),
+        Some(asked) if asked < held => Err(FolderError::TooFew { path: dir.to_owned(), held, asked }),
         Some(asked) => Ok(asked),
         None => Ok(held.max(1)),
     }

@@ -15,10 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(super) async fn wait(services: &Services) -> String {
     let nodes = services.nodes.len();
     let ready = async {
-        let images = services
-            .nodes
-            .iter()
-            .map(|node| node.image().wait_for(|image| missing(image, nodes).is_none()));
+        let images =
+            services.nodes.iter().map(|node| node.image().wait_for(|image| missing(image, nodes).is_none()));
         let images = join_all(images).await;
         while services.gateway.health().check().is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -41,10 +39,7 @@ fn cluster_of(images: &[Arc<Image>]) -> String {
 
 fn waiting_for(services: &Services) -> String {
     let nodes = services.nodes.len();
-    let of_nodes = services
-        .nodes
-        .iter()
-        .find_map(|node| missing(&node.image().load(), nodes));
+    let of_nodes = services.nodes.iter().find_map(|node| missing(&node.image().load(), nodes));
     let of_gateway = || services.gateway.health().check().err();
     of_nodes
         .or_else(|| of_gateway().map(|reason| format!("the gateway: {reason}")))
@@ -77,10 +72,7 @@ mod tests {
     use super::*;
 
     fn node(id: i32, state: NodeState) -> (NodeId, Arc<Node>) {
-        let address = Endpoint {
-            host: "h".to_owned(),
-            port: 1,
-        };
+        let address = Endpoint { host: "h".to_owned(), port: 1 };
         let node = Node {
             id: NodeId(id),
             epoch: NodeEpoch(1),
@@ -115,16 +107,11 @@ mod tests {
     fn every_node_is_active_and_every_partition_led() {
         let mut image = Image::default();
         assert_eq!(missing(&image, 1).unwrap(), "0 of 1 storage nodes are active");
-        image.nodes = [node(0, NodeState::Active), node(1, NodeState::Fenced)]
-            .into_iter()
-            .collect();
+        image.nodes = [node(0, NodeState::Active), node(1, NodeState::Fenced)].into_iter().collect();
         assert_eq!(missing(&image, 2).unwrap(), "1 of 2 storage nodes are active");
         assert_eq!(missing(&image, 1), None);
         image.topics = [topic(&[Some(0), None, None])].into_iter().collect();
-        assert_eq!(
-            missing(&image, 1).unwrap(),
-            "2 partitions have no leader, such as orders-1"
-        );
+        assert_eq!(missing(&image, 1).unwrap(), "2 partitions have no leader, such as orders-1");
         image.topics = [topic(&[Some(0)])].into_iter().collect();
         assert_eq!(missing(&image, 1), None);
     }

@@ -31,20 +31,12 @@ impl Services {
         listeners: Listeners,
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let Listeners {
-            controller_rpc,
-            controller_http,
-            rest,
-            nodes,
-        } = listeners;
+        let Listeners { controller_rpc, controller_http, rest, nodes } = listeners;
         let settings = shared(settings, dir, ports);
         // A failure of one ends the waiting of the others.
         let interrupted = stop.child_token();
-        let controller = controller::start(
-            ControllerConfig::from(&settings.controller),
-            controller_rpc,
-            controller_http,
-        );
+        let controller =
+            controller::start(ControllerConfig::from(&settings.controller), controller_rpc, controller_http);
         let nodes = nodes.into_iter().zip(0u16..).map(|((kafka, http), i)| {
             let config = StorageNodeConfig::from(&of_node(&settings, dir, i));
             let started = storage_node::start(config, kafka, http, interrupted.clone());
@@ -73,11 +65,9 @@ impl Services {
         }
         let gateway = gateway.map_err(|e| failed(e.into())).ok();
         match (controller, gateway) {
-            (Some(controller), Some(gateway)) if failure.is_none() && !stopped => Ok(Some(Self {
-                controller,
-                nodes: started,
-                gateway,
-            })),
+            (Some(controller), Some(gateway)) if failure.is_none() && !stopped => {
+                Ok(Some(Self { controller, nodes: started, gateway }))
+            }
             (controller, gateway) => {
                 shut_down(gateway, started, controller).await;
                 failure.map_or(Ok(None), Err)

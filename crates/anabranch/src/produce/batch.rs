@@ -32,12 +32,7 @@ const OPENING: &str = "{\"records\":[";
 
 impl Batch {
     fn new(first_line: u64) -> Self {
-        Self {
-            body: OPENING.to_owned(),
-            first_line,
-            records: 0,
-            bytes: 0,
-        }
+        Self { body: OPENING.to_owned(), first_line, records: 0, bytes: 0 }
     }
 
     fn push(&mut self, key: Option<&[u8]>, value: &[u8]) {
@@ -106,10 +101,7 @@ impl Packer {
             let added = match block {
                 None => break,
                 Some(Ok(block)) => self.add(&block, &packed).await,
-                Some(Err(source)) => Err(InputError::Read {
-                    line: self.line(),
-                    source,
-                }),
+                Some(Err(source)) => Err(InputError::Read { line: self.line(), source }),
             };
             if let Err(error) = added {
                 self.send(&packed).await;
@@ -134,10 +126,8 @@ impl Packer {
         let (key, value) = match &self.separator {
             None => (None, line),
             Some(separator) => {
-                let split = split_key(line, separator.as_bytes()).ok_or_else(|| InputError::NoKey {
-                    line: self.line(),
-                    separator: separator.clone(),
-                })?;
+                let split = split_key(line, separator.as_bytes())
+                    .ok_or_else(|| InputError::NoKey { line: self.line(), separator: separator.clone() })?;
                 (Some(split.0), split.1)
             }
         };
@@ -199,10 +189,7 @@ mod tests {
     }
 
     fn bodies(batches: &[Batch]) -> Vec<String> {
-        batches
-            .iter()
-            .map(|b| String::from_utf8(b.body()).unwrap())
-            .collect()
+        batches.iter().map(|b| String::from_utf8(b.body()).unwrap()).collect()
     }
 
     #[test]
@@ -218,10 +205,7 @@ mod tests {
     async fn lines_become_records_and_empty_ones_stay() {
         let (batches, ended) = packed(vec![b"hi\n\n", b"\xff\n"], None, 10).await;
         ended.unwrap();
-        assert_eq!(
-            bodies(&batches),
-            [r#"{"records":[{"value":"aGk="},{"value":""},{"value":"/w=="}]}"#]
-        );
+        assert_eq!(bodies(&batches), [r#"{"records":[{"value":"aGk="},{"value":""},{"value":"/w=="}]}"#]);
         assert_eq!((batches[0].first_line, batches[0].records, batches[0].bytes), (1, 3, 6));
     }
 

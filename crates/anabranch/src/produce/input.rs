@@ -15,17 +15,11 @@ pub(super) struct Input {
 
 pub(super) fn open(path: &Path) -> anyhow::Result<Input> {
     if path == Path::new("-") {
-        return Ok(Input {
-            reader: Box::new(io::stdin()),
-            size: None,
-        });
+        return Ok(Input { reader: Box::new(io::stdin()), size: None });
     }
     let cannot = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(cannot)?;
     let metadata = file.metadata().with_context(cannot)?;
     anyhow::ensure!(!metadata.is_dir(), "{} is a folder", path.display());
-    Ok(Input {
-        reader: Box::new(file),
-        size: Some(metadata.len()).filter(|_| metadata.is_file()),
-    })
+    Ok(Input { reader: Box::new(file), size: Some(metadata.len()).filter(|_| metadata.is_file()) })
 }

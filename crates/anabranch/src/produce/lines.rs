@@ -31,9 +31,7 @@ pub(super) fn spawn(input: impl Read + Send + 'static) -> io::Result<mpsc::Recei
 
 /// The lines of a block without their newlines.
 pub(super) fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
-    block
-        .split_inclusive(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    block.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 /// Cuts input after the last newline of each read, so that what has come goes on before the next read can block.
@@ -46,11 +44,7 @@ struct Blocks<R> {
 
 impl<R: Read> Blocks<R> {
     fn new(input: R) -> Self {
-        Self {
-            input,
-            begun: Vec::new(),
-            ended: false,
-        }
+        Self { input, begun: Vec::new(), ended: false }
     }
 
     fn next_block(&mut self) -> io::Result<Option<Block>> {
@@ -110,9 +104,7 @@ mod tests {
     }
 
     fn blocks(pieces: &[&'static [u8]]) -> Vec<Block> {
-        Blocks::new(Pieces(pieces.to_vec()))
-            .collect::<io::Result<_>>()
-            .unwrap()
+        Blocks::new(Pieces(pieces.to_vec())).collect::<io::Result<_>>().unwrap()
     }
 
     #[test]

@@ -16,10 +16,7 @@ impl Progress {
                 ProgressBar::new(size),
                 "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {msg}, {eta} left",
             ),
-            None => (
-                ProgressBar::new_spinner(),
-                "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {msg}",
-            ),
+            None => (ProgressBar::new_spinner(), "{spinner} {binary_bytes}, {binary_bytes_per_sec}, {msg}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

@@ -18,12 +18,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            records: 0,
-            bytes: 0,
-            partitions: BTreeMap::new(),
-        }
+        Self { started: Instant::now(), records: 0, bytes: 0, partitions: BTreeMap::new() }
     }
 
     /// Counts an answer; a text, if some of its records were not acknowledged.

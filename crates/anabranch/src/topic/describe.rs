@@ -73,12 +73,8 @@ async fn offsets(rest: &Rest, topic: &str, partition: &Partition) -> Option<Offs
 impl Partition {
     fn row(&self, offsets: Option<Offsets>) -> Vec<String> {
         let brokers = |wanted: fn(&Replica) -> bool| {
-            let ids: Vec<String> = self
-                .replicas
-                .iter()
-                .filter(|r| wanted(r))
-                .map(|r| r.broker.to_string())
-                .collect();
+            let ids: Vec<String> =
+                self.replicas.iter().filter(|r| wanted(r)).map(|r| r.broker.to_string()).collect();
             ids.join(",")
         };
         let (beginning, end) = match offsets {
@@ -89,14 +85,7 @@ impl Partition {
             -1 => "none".to_owned(),
             leader => leader.to_string(),
         };
-        vec![
-            self.partition.to_string(),
-            leader,
-            brokers(|_| true),
-            brokers(|r| r.in_sync),
-            beginning,
-            end,
-        ]
+        vec![self.partition.to_string(), leader, brokers(|_| true), brokers(|r| r.in_sync), beginning, end]
     }
 }
 
@@ -109,10 +98,7 @@ mod tests {
         let partition = Partition {
             partition: 3,
             leader: -1,
-            replicas: vec![
-                Replica { broker: 2, in_sync: true },
-                Replica { broker: 0, in_sync: false },
-            ],
+            replicas: vec![Replica { broker: 2, in_sync: true }, Replica { broker: 0, in_sync: false }],
         };
         assert_eq!(partition.row(None), ["3", "none", "2,0", "2", "?", "?"]);
     }

@@ -64,6 +64,8 @@ pub(super) async fn deliver(
             Err(error @ RouteError::NoLeader) => delivery.last = error.to_string(),
             Err(_) => break Err(delivery.failed(ProduceError::TopicGone)),
         }
+        tracing::debug!(topic = %queue.topic, partition = %queue.target.partition, reason = delivery.last,
+            "a batch is sent again");
         backoff.wait(&shared.image, queue.target, &way, deadline).await;
     };
     let identity = delivery.identity_after(&outcome, batch.records);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::embedded::Out;
 use crate::{
     ApiError,
+    limits::HeldBody,
     negotiate::{self, Embedded},
     offsets::ends,
     place::{At, Query},
@@ -81,8 +82,9 @@ pub(crate) async fn records(
         records => records?,
     };
     metrics::counter!("anabranch_gateway_records_read_total").increment(records.len() as u64);
-    let bytes = records.iter().map(embedded_bytes).sum();
-    let _held = app.memory.try_take(bytes)?;
+    let bytes: usize = records.iter().map(embedded_bytes).sum();
+    // The records and the answer are there at the same time for a moment.
+    let mut held = app.memory.try_take((2 * bytes).max(2))?;
     let json = match bytes > INLINE_BYTES_MAX {
         false => written(&records, &read, form)?,
         true => tokio::task::spawn_blocking(move || written(&records, &read, form))
@@ -90,7 +92,9 @@ pub(crate) async fn records(
             .map_err(|e| ApiError::from(ReadError::Corrupt(e.to_string())))??,
     };
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
-    Ok((content_type, json).into_response())
+    let of_records = held.split(bytes);
+    drop(of_records);
+    Ok((content_type, HeldBody::of(json, held)).into_response())
 }
 
 /// What takes longer to write than a task may hold up the others.

@@ -45,6 +45,10 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next whole object, if it is there.
     pub(crate) fn next_object(&mut self) -> Result<Option<Bytes>, FramingError> {
         if self.depth == 0 {

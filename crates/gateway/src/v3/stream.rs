@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     ApiError, App,
-    limits::InFlight,
+    limits::{Held, InFlight},
     negotiate,
     place::At,
     producer::{Receipt, TopicRules, now_ms},
@@ -32,6 +32,8 @@ use crate::{
 const WINDOW: usize = 1_000;
 /// So many reports that are ready at once leave in one piece.
 const REPORTS_MAX: usize = 100;
+/// A buffer up to this is part of a connection's cost.
+const UNCOUNTED_BYTES: usize = 64 << 10;
 
 pub(crate) async fn produce(
     at: At,
@@ -72,6 +74,8 @@ struct Incoming {
     topic: Arc<str>,
     body: BodyDataStream,
     framer: Framer,
+    /// The memory that a large beginning of a record takes.
+    held: Option<Held>,
     /// The topic with its rules, in the image where they were looked up.
     known: Option<(Arc<Image>, Arc<Topic>, TopicRules)>,
 }
@@ -106,6 +110,7 @@ impl Incoming {
             topic: at.param("topic").into(),
             body: body.into_data_stream(),
             framer: Framer::new(at.app.limits.body_bytes_max),
+            held: None,
             known: None,
         }
     }
@@ -123,7 +128,10 @@ impl Incoming {
                 }
             };
             match chunk {
-                Some(Ok(chunk)) => self.framer.push(&chunk),
+                Some(Ok(chunk)) => {
+                    self.framer.push(&chunk);
+                    self.count_buffer()?;
+                }
                 Some(Err(error)) => {
                     return Err(ApiError::bad_request(format!("the body broke off: {error}")));
                 }
@@ -133,6 +141,23 @@ impl Incoming {
                 }
             }
         }
+    }
+
+    /// Takes as much memory as the buffer does. What every connection may have anyway is not counted.
+    fn count_buffer(&mut self) -> Result<(), ApiError> {
+        let buffered = self.framer.buffered_bytes();
+        let wanted = if buffered > UNCOUNTED_BYTES { buffered } else { 0 };
+        let has = self.held.as_ref().map_or(0, Held::bytes);
+        if wanted > has {
+            let more = self.app.memory.try_take(wanted - has)?;
+            match &mut self.held {
+                Some(held) => held.merge(more),
+                None => self.held = Some(more),
+            }
+        } else if let Some(held) = &mut self.held {
+            drop(held.split(has - wanted));
+        }
+        Ok(())
     }
 
     /// Hands one record over to the producer. Waits while the gateway holds as much as it may.

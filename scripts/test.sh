@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs all the tests: format, lints, layers, unit and property tests, real processes with real clients.
+# Installs what the tests need and the machine lacks (kcat from Debian's packages).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+if ! command -v kcat >/dev/null; then
+  step "installing kcat"
+  apt-get update -qq && apt-get install -y -qq kcat >/dev/null
+fi
+
+step "format"
+cargo fmt --all --check
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+step "layers"
+cargo run --quiet --locked -p xtask -- layers
+step "building"
+cargo build --workspace --bins --locked
+step "tests"
+cargo test --workspace --locked
+step "all passed"
