@@ -45,8 +45,11 @@ pub struct ClientPool {
 
 struct Shared {
     client_id: StrBytes,
-    connections: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Arc<Client>>>>>>,
+    connections: Mutex<HashMap<String, Arc<Slot>>>,
 }
+
+/// The connection to one address; whoever holds the lock may be making it.
+type Slot = tokio::sync::Mutex<Option<Arc<Client>>>;
 
 /// One pipelined connection.
 struct Client {

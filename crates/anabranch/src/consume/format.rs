@@ -1,6 +1,7 @@
 use std::io::{self, Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::record::Record;
@@ -35,15 +36,26 @@ impl<'a> Formatter<'a> {
     }
 }
 
-fn as_json(record: &Record) -> Value {
-    json!({
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp,
-        "key": readable(&record.key),
-        "value": readable(&record.value),
-        "headers": record.headers,
-    })
+/// In the order in which somebody reads a line.
+#[derive(Serialize)]
+struct Line<'a> {
+    partition: i32,
+    offset: i64,
+    timestamp: Option<i64>,
+    key: Value,
+    value: Value,
+    headers: &'a [Value],
+}
+
+fn as_json(record: &Record) -> Line<'_> {
+    Line {
+        partition: record.partition,
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: readable(&record.key),
+        value: readable(&record.value),
+        headers: &record.headers,
+    }
 }
 
 /// Text where the bytes are text; never the same form for two different contents.
