@@ -137,8 +137,8 @@ pid_of() {
     local file=$data_dir/run/$1.pid pid
     [[ -r $file ]] || return 1
     pid=$(<"$file")
-    # A zombie has an empty command line, and a reused pid another one.
-    cmp -s "$data_dir/run/$1.argv" "/proc/$pid/cmdline" || return 1
+    # A zombie has an empty command line, and a reused pid another one. (By itself cmp believes that files in /proc are empty.)
+    { cat "/proc/$pid/cmdline" 2>/dev/null || true; } | cmp -s "$data_dir/run/$1.argv" - || return 1
     say "$pid"
 }
 
@@ -254,16 +254,15 @@ dead() {
 }
 
 await_ready() {
-    local deadline=$((SECONDS + timeout)) missing gone name
-    until missing=$(all_ready); do
-        gone=$(dead)
-        if [[ -n $gone ]]; then
-            for name in $gone; do
-                say "$name ended" >&2
-                tail_of "$name" >&2
-            done
-            return 1
-        fi
+    local deadline=$((SECONDS + timeout)) missing=nothing name
+    while :; do
+        # What answers on a port may be somebody else's, so who ended is asked last.
+        missing=$(all_ready) && [[ -z $(dead) ]] && return
+        for name in $(dead); do
+            say "$name ended" >&2
+            tail_of "$name" >&2
+        done
+        [[ -z $(dead) ]] || return 1
         if ((SECONDS >= deadline)); then
             say "not ready after $timeout s: $missing" >&2
             return 1

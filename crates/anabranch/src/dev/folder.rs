@@ -32,9 +32,12 @@ pub(super) fn node(dir: &Path, node: u16) -> PathBuf {
 /// It held more than are asked for, so partitions of the others would wait for a leader for ever.
 pub(super) fn nodes_of(dir: &Path, asked: Option<u16>) -> Result<u16, FolderError> {
     let failed = |source| FolderError::Io { path: dir.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(failed)?;
     let mut held = 0;
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        entries => Some(entries.map_err(failed)?),
+    };
+    for entry in entries.into_iter().flatten() {
         let name = entry.map_err(failed)?.file_name();
         let number = name.to_str().and_then(|n| n.strip_prefix(NODE_PREFIX));
         if let Some(number) = number.and_then(|n| n.parse::<u16>().ok()) {
@@ -55,6 +58,9 @@ mod tests {
     #[test]
     fn a_folder_keeps_as_many_nodes_as_it_had() {
         let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("missing");
+        assert_eq!(nodes_of(&missing, None).unwrap(), 1);
+        assert!(!missing.exists(), "looking makes nothing");
         assert_eq!(nodes_of(dir.path(), None).unwrap(), 1);
         for i in 0..3 {
             std::fs::create_dir(node(dir.path(), i)).unwrap();

@@ -14,9 +14,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// serves. The cluster's id then.
 pub(super) async fn wait(services: &Services) -> String {
     let nodes = services.nodes.len();
+    // Every node has registered by now, and the newest of their images has all of that: an older one may still show nodes
+    // and leaders of the last run.
+    let registered = services.nodes.iter().map(|node| node.image().load().version).max().unwrap_or(0);
     let ready = async {
-        let images =
-            services.nodes.iter().map(|node| node.image().wait_for(|image| missing(image, nodes).is_none()));
+        let is_ready = |image: &Image| image.version >= registered && missing(image, nodes).is_none();
+        let images = services.nodes.iter().map(|node| node.image().wait_for(is_ready));
         let images = join_all(images).await;
         while services.gateway.health().check().is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
