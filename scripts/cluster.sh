@@ -307,7 +307,7 @@ check_counts() {
 }
 
 up() {
-    local name
+    local name previous
     [[ -n $data_dir ]] || fail "up needs --data-dir DIR"
     mkdir -p "$data_dir"
     data_dir=$(cd "$data_dir" && pwd)
@@ -321,12 +321,15 @@ up() {
         done
     fi
     find_binaries
+    previous=$(cat "$last_up" 2>/dev/null || true)
     remember
     # A soft limit of 1024 open files, as login shells have it, is little for a storage node.
     ulimit -Sn "$(ulimit -Hn)" 2>/dev/null || true
     for name in $(all_names); do launch "$name"; done
     if ! await_ready; then
         stop_cluster
+        # The one before may still run, and stays the one that `down` finds.
+        [[ -z $previous ]] || printf '%s\n' "$previous" >"$last_up"
         fail "the cluster did not start; logs are in $data_dir/logs"
     fi
     say "ready after $SECONDS s: logs in $data_dir/logs"

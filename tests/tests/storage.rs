@@ -295,3 +295,28 @@ async fn retention_takes_whole_segments_away() {
     assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(20));
     assert_eq!(kafka.fetch("t", 0, 0, 0).await.unwrap().error_code, ResponseError::OffsetOutOfRange.code());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_flushes_shows_a_record_only_once_it_is_on_disk() {
+    let cluster = node().await;
+    let kafka = cluster.kafka(0);
+    let config =
+        CreatableTopicConfig::default().with_name(text("flush.messages")).with_value(Some(text("1")));
+    let topic = CreatableTopic::default()
+        .with_name(name("t"))
+        .with_num_partitions(1)
+        .with_replication_factor(1)
+        .with_configs(vec![config]);
+    let request = CreateTopicsRequest::default().with_timeout_ms(10_000).with_topics(vec![topic]);
+    assert_eq!(kafka.call(request).await.unwrap().topics[0].error_code, 0);
+    let waiting = tokio::spawn({
+        let kafka = cluster.kafka(0);
+        async move { kafka.fetch("t", 0, 0, 8_000).await.unwrap() }
+    });
+    for n in 0..20 {
+        let answer = kafka.produce("t", 0, batch_of(&["x"]), -1).await.unwrap();
+        assert_eq!((answer.error_code, answer.base_offset), (0, n));
+        assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(n + 1), "acknowledged means flushed means seen");
+    }
+    assert!(!waiting.await.unwrap().records.unwrap().is_empty(), "woken by the flush");
+}

@@ -127,12 +127,12 @@ async fn send(rest: &Rest, args: &ProduceArgs, batch: &Batch) -> Result<Vec<Plac
 
 fn describe(batch: &Batch, error: &RestError) -> String {
     let fate = match error.is_unknown() {
-        true => "may have been written, or not",
-        false => "were not written",
+        true => "this may have been written, or not",
+        false => "nothing of this was written",
     };
-    format!("{}: {error}; they {fate}", batch.lines())
+    format!("{}: {error}; {fate}", batch.lines())
 }
 
 fn unanswered(batch: &Batch) -> String {
-    format!("{}: interrupted before the answer came; they may have been written, or not", batch.lines())
+    format!("{}: interrupted before the answer came; this may have been written, or not", batch.lines())
 }

@@ -27,6 +27,13 @@ struct State {
     leading: Option<LeaderEpoch>,
 }
 
+/// What an append came to.
+pub(crate) struct AppendedHere {
+    pub(crate) appended: Appended,
+    /// The topic wants it on disk before it is acknowledged: see [`LocalPartition::flush`].
+    pub(crate) flush_first: bool,
+}
+
 /// A partition as a fetch found it.
 pub(crate) struct Fetched {
     pub(crate) slice: Option<LogSlice>,
@@ -63,18 +70,41 @@ impl LocalPartition {
         self.wake();
     }
 
-    /// Appends a producer's batch. With one replica the high watermark is the log's end, so what is appended is
+    /// Appends a producer's batch. With one replica, what is appended (and flushed, where the topic wants that) is
     /// committed.
-    pub(crate) fn append(&self, batches: &Bytes, now_ms: i64) -> Result<Appended, PartitionError> {
-        let appended = {
+    pub(crate) fn append(&self, batches: &Bytes, now_ms: i64) -> Result<AppendedHere, PartitionError> {
+        let (appended, flush_first) = {
             let mut state = self.state.lock();
             let (log, epoch) = state.led(None)?;
-            log.append_as_leader(batches, epoch, now_ms)?
+            let appended = log.append_as_leader(batches, epoch, now_ms)?;
+            // A duplicate may be one whose first answer is still waiting for its flush.
+            (appended, flushes(log) && log.recovery_point() <= appended.last_offset)
         };
-        if !appended.duplicate {
+        if !appended.duplicate && !flush_first {
             self.wake();
         }
-        Ok(appended)
+        Ok(AppendedHere { appended, flush_first })
+    }
+
+    /// Syncs what the log has, without holding its lock meanwhile; blocks. After a failed sync nobody knows what is on
+    /// the disk, so it is not tried again: the replica ends here, until a restart has read what is there.
+    pub(crate) fn flush(&self) -> Result<Option<Offset>, LogError> {
+        let Some(unflushed) = self.with_log(Log::unflushed) else { return Ok(None) };
+        let synced = unflushed.and_then(|unflushed| unflushed.sync().map(|()| unflushed));
+        match synced {
+            Ok(unflushed) => {
+                let flushed = self.with_log(|log| log.flushed(&unflushed));
+                self.wake();
+                Ok(flushed)
+            }
+            Err(error) => {
+                if matches!(error, LogError::Flush { .. }) {
+                    tracing::error!(partition = %self.name, %error, "taking the replica offline");
+                    drop(self.take_log());
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Whole batches from `from` on, below the high watermark.
@@ -87,7 +117,7 @@ impl LocalPartition {
     ) -> Result<Fetched, PartitionError> {
         let mut state = self.state.lock();
         let (log, _) = state.led(Some(current_epoch))?;
-        let high_watermark = log.end_offset();
+        let high_watermark = committed_end(log);
         let slice = match from == high_watermark {
             // The usual case of a consumer that has caught up.
             true => None,
@@ -148,6 +178,19 @@ impl LocalPartition {
         }
         let watchers = std::mem::take(&mut *self.watchers.lock());
         watchers.iter().filter_map(Weak::upgrade).for_each(|w| w.notify_one());
+    }
+}
+
+/// Whether the topic's records are synced before they are acknowledged.
+fn flushes(log: &Log) -> bool {
+    log.config().flush_messages.is_some() || log.config().flush_ms.is_some()
+}
+
+/// The high watermark of a partition with one replica.
+pub(crate) fn committed_end(log: &Log) -> Offset {
+    match flushes(log) {
+        true => log.recovery_point().min(log.end_offset()),
+        false => log.end_offset(),
     }
 }
 

@@ -275,7 +275,7 @@ fn close(store: &Store) {
     // While the logs are still there, so that both are about the same points.
     let mut clean = true;
     for partition in store.all() {
-        let flushed = upkeep::flush(&partition);
+        let flushed = partition.flush();
         if let Err(error) = flushed {
             tracing::error!(partition = %partition.name, %error, "a log was not flushed");
             clean = false;

@@ -1,11 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use commitlog::LogError;
-use domain::Offset;
 use replica::PRODUCER_EXPIRATION_MS;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::now_ms, partition::LocalPartition, store::Store};
+use crate::{clock::now_ms, partition::committed_end, store::Store};
 
 /// A log with more than this behind its recovery point is flushed, so that a recovery stays short.
 const UNFLUSHED_BYTES_MAX: i64 = 64 << 20;
@@ -36,8 +34,8 @@ fn retain(store: &Store) {
     for partition in store.all() {
         let retained = partition.with_log(|log| {
             log.expire_producers(now_ms, PRODUCER_EXPIRATION_MS);
-            let end = log.end_offset();
-            log.apply_retention(now_ms, end)
+            let committed = committed_end(log);
+            log.apply_retention(now_ms, committed)
         });
         match retained {
             Some(Ok(retained)) if retained.segments > 0 => {
@@ -79,7 +77,7 @@ fn flush_large(store: &Store) {
         if behind != Some(true) {
             continue;
         }
-        match flush(&partition) {
+        match partition.flush() {
             Ok(_) => flushed = true,
             Err(error) => tracing::error!(partition = %partition.name, %error, "flush failed"),
         }
@@ -87,14 +85,4 @@ fn flush_large(store: &Store) {
     if flushed && let Err(error) = store.write_checkpoints() {
         tracing::error!(%error, "checkpoints were not written");
     }
-}
-
-/// Syncs what the log has, without holding its lock meanwhile.
-pub(crate) fn flush(partition: &LocalPartition) -> Result<Option<Offset>, LogError> {
-    let Some(unflushed) = partition.with_log(commitlog::Log::unflushed) else {
-        return Ok(None);
-    };
-    let unflushed = unflushed?;
-    unflushed.sync()?;
-    Ok(partition.with_log(|log| log.flushed(&unflushed)))
 }

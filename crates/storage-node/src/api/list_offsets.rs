@@ -10,7 +10,11 @@ use wire::{
     },
 };
 
-use crate::{broker::Broker, errors::PartitionError, partition::LocalPartition};
+use crate::{
+    broker::Broker,
+    errors::PartitionError,
+    partition::{LocalPartition, committed_end},
+};
 
 // Timestamps that are no times (KIP-79, 734, 405, 1005).
 const LATEST: i64 = -1;
@@ -71,7 +75,7 @@ type Found = Option<(i64, i64, i32)>;
 fn find(local: &LocalPartition, asked: &ListOffsetsPartition) -> Result<Found, PartitionError> {
     let current = asked.current_leader_epoch;
     match asked.timestamp {
-        LATEST => local.as_leader(current, |log, epoch| Ok(Some((NONE, log.end_offset().0, epoch.0)))),
+        LATEST => local.as_leader(current, |log, epoch| Ok(Some((NONE, committed_end(log).0, epoch.0)))),
         EARLIEST | EARLIEST_LOCAL => local.as_leader(current, |log, epoch| {
             let start = log.start_offset();
             let epoch = log.epochs().epoch_at(start).unwrap_or(epoch);

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use domain::PartitionIndex;
+use futures_util::FutureExt;
 use transport::Reply;
 use wire::{
     FrameError, RequestFrame, ResponseError, WireTopicName,
@@ -15,6 +18,7 @@ use crate::{
     broker::Broker,
     clock::now_ms,
     errors::PartitionError,
+    partition::{AppendedHere, LocalPartition},
 };
 
 /// The acknowledgements that a producer can ask for: none, the leader's, that of all in sync.
@@ -33,6 +37,7 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
     };
     let now_ms = now_ms();
     let mut failed = false;
+    let mut unflushed = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let name = resolved(broker, &topic);
@@ -41,7 +46,7 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
             let answer = match (&refused, &name) {
                 (Some((code, message)), _) => refusal(data.index, *code, message),
                 (None, Err(code)) => refusal(data.index, *code, "no such topic"),
-                (None, Ok(name)) => append(broker, name, data, now_ms),
+                (None, Ok(name)) => append(broker, name, data, now_ms, &mut unflushed),
             };
             failed |= answer.error_code != 0;
             partitions.push(answer);
@@ -56,7 +61,21 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
     if request.acks == 0 {
         return Ok(if failed { Reply::Close } else { Reply::None });
     }
-    let response = ProduceResponse::default().with_responses(responses);
+    let mut response = ProduceResponse::default().with_responses(responses);
+    if !unflushed.is_empty() {
+        let (version, id) = (frame.version, frame.correlation_id);
+        let flushed = async move {
+            let synced = tokio::task::spawn_blocking(move || {
+                flush(&unflushed, &mut response);
+                response
+            });
+            let response = synced
+                .await
+                .map_err(|e| FrameError::Malformed { part: "response", reason: e.to_string() })?;
+            Ok(wire::encode_response(&response, version, id)?.into())
+        };
+        return Ok(Reply::Later(flushed.boxed()));
+    }
     Ok(Reply::Now(wire::encode_response(&response, frame.version, frame.correlation_id)?.into()))
 }
 
@@ -75,6 +94,7 @@ fn append(
     topic: &WireTopicName,
     data: PartitionProduceData,
     now_ms: i64,
+    unflushed: &mut Vec<Arc<LocalPartition>>,
 ) -> PartitionProduceResponse {
     let Some(partition) = broker.store.get(topic, PartitionIndex(data.index)) else {
         let image = broker.image.load();
@@ -87,7 +107,10 @@ fn append(
     };
     let records: Bytes = data.records.unwrap_or_default();
     match partition.append(&records, now_ms) {
-        Ok(appended) => {
+        Ok(AppendedHere { appended, flush_first }) => {
+            if flush_first {
+                unflushed.push(partition.clone());
+            }
             broker.traffic.produced_bytes.increment(records.len() as u64);
             broker.traffic.produced_batches.increment(1);
             PartitionProduceResponse::default()
@@ -103,6 +126,21 @@ fn append(
                 tracing::debug!(partition = %partition.name, %error, "append refused");
             }
             refusal(data.index, error.code(), &error.to_string())
+        }
+    }
+}
+
+/// Syncs before the acknowledgement; where that fails, there is none.
+fn flush(unflushed: &[Arc<LocalPartition>], response: &mut ProduceResponse) {
+    for partition in unflushed {
+        let Err(error) = partition.flush() else { continue };
+        tracing::error!(partition = %partition.name, %error, "flush failed");
+        let of_topic = response.responses.iter_mut().filter(|t| {
+            t.name.as_str() == partition.name.topic.as_str() || t.topic_id == partition.topic_id.0
+        });
+        let answers = of_topic.flat_map(|t| &mut t.partition_responses);
+        for answer in answers.filter(|p| p.index == partition.name.partition.0) {
+            *answer = refusal(answer.index, ResponseError::KafkaStorageError, &error.to_string());
         }
     }
 }
