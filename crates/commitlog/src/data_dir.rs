@@ -99,11 +99,16 @@ impl DataDir {
         Ok(content.and_then(|content| CleanShutdown::decode(&content)))
     }
 
+    /// Makes everything durable that was written to this folder's file system (`syncfs`): one wait instead of one a file.
+    pub fn sync_file_system(&self) -> Result<(), DataDirError> {
+        let dir = File::open(&self.path).in_folder(&self.path)?;
+        rustix::fs::syncfs(&dir).in_folder(&self.path)
+    }
+
     /// Writes the mark of a clean shutdown. Called last, after every log was closed and every checkpoint written; the
     /// whole file system is synced before, so that the mark never speaks for what is not there.
     pub fn write_clean_shutdown(&self, node_epoch: NodeEpoch) -> Result<(), DataDirError> {
-        let dir = File::open(&self.path).in_folder(&self.path)?;
-        rustix::fs::syncfs(&dir).in_folder(&self.path)?;
+        self.sync_file_system()?;
         let path = self.path.join(clean_shutdown::FILE_NAME);
         let content = CleanShutdown { node_epoch }.encode();
         crashsafe::replace(&path, content.as_bytes(), Durability::PowerCut).in_folder(&path)

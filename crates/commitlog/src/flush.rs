@@ -96,14 +96,12 @@ impl Log {
     /// point, which is the log's end. A log that nothing happened to costs next to nothing: what little it writes is left
     /// to [`crate::DataDir::write_clean_shutdown`], which syncs the whole file system.
     pub fn close(mut self) -> Result<Offset, LogError> {
-        self.cut_dirty_tail()?;
-        if !self.dirt.contents && self.recovery_point == self.end {
-            self.write_epochs()?;
+        if !self.write_leftovers()? {
             return Ok(self.end);
         }
-        let mut last = producer_snapshot_files(&self)?;
+        let mut last = Vec::new();
+        last.extend(producer_snapshot::open(&self.dir, self.end).at(&self.dir)?.into_iter().map(Arc::new));
         if self.active().has_file {
-            self.write_tail_index()?;
             last.push(self.active().index_file(&self.dir).at(&self.dir)?);
             last.push(self.active().time_index_file(&self.dir).at(&self.dir)?);
         }
@@ -114,11 +112,27 @@ impl Log {
         unflushed.sync()?;
         Ok(self.flushed(&unflushed))
     }
-}
 
-/// Writes the snapshot at the log's end; its files, to be synced.
-fn producer_snapshot_files(log: &Log) -> Result<Vec<Arc<File>>, LogError> {
-    producer_snapshot::write(&log.dir, log.end, &log.producers).at(&log.dir)?;
-    let files = producer_snapshot::open(&log.dir, log.end).at(&log.dir)?;
-    Ok(files.into_iter().map(Arc::new).collect())
+    /// As [`Log::close`], but syncs nothing: for closing thousands of logs, which one
+    /// [`crate::DataDir::sync_file_system`] then makes durable. Until that has succeeded the returned end is no recovery
+    /// point.
+    pub fn close_unsynced(mut self) -> Result<Offset, LogError> {
+        self.write_leftovers()?;
+        Ok(self.end)
+    }
+
+    /// Writes indexes, producer snapshot and epochs; whether anything had happened to the log.
+    fn write_leftovers(&mut self) -> Result<bool, LogError> {
+        self.cut_dirty_tail()?;
+        if !self.dirt.contents && self.recovery_point == self.end {
+            self.write_epochs()?;
+            return Ok(false);
+        }
+        producer_snapshot::write(&self.dir, self.end, &self.producers).at(&self.dir)?;
+        if self.active().has_file {
+            self.write_tail_index()?;
+        }
+        self.write_epochs()?;
+        Ok(true)
+    }
 }

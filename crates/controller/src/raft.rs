@@ -43,7 +43,7 @@ impl RaftService for RaftEndpoint {
         Ok(Response::new(pb::IdentifyResponse {
             raft_id: self.quorum.id(),
             ordinal: self.quorum.ordinal(),
-            initialized: self.quorum.is_initialized(),
+            initialized: self.quorum.is_initialized().await.map_err(quorum_status)?,
             seeds: self.seeds.clone(),
             leader: self.quorum.leader_address(),
         }))

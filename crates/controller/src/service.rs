@@ -162,7 +162,7 @@ async fn bootstrap(
     stop: CancellationToken,
 ) {
     let mut waiting_for = String::new();
-    while !quorum.is_initialized() && !stop.is_cancelled() {
+    while !stop.is_cancelled() && matches!(quorum.is_initialized().await, Ok(false)) {
         let answers = futures_util::future::join_all(seeds.iter().map(|seed| peers.identify(seed))).await;
         match next_step(&seeds, &answers) {
             Step::Wait(reason) => {

@@ -26,8 +26,8 @@ pub(crate) fn refused(refusal: Refusal) -> Status {
 
 /// Has the command carried out; a refusal is a status, and with the answer comes the version that has the change.
 pub(crate) async fn carried_out(quorum: &Quorum, command: Command) -> Result<(Applied, u64), Status> {
-    let (result, version) = quorum.propose(command).await.map_err(proposal_status)?;
-    Ok((result.map_err(refused)?, version))
+    let proposed = quorum.propose(command).await.map_err(proposal_status)?;
+    Ok((proposed.result.map_err(refused)?, proposed.version))
 }
 
 /// What the command would come to, without doing it. Only the leader knows.

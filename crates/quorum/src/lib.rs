@@ -13,5 +13,6 @@ mod types;
 
 pub use error::{ProposeError, QuorumError};
 pub use network::{PeerError, Peers, RaftRpc};
+pub use propose::Proposed;
 pub use quorum::{Leadership, Quorum, QuorumConfig};
 pub use types::{Member, RaftId};

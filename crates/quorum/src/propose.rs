@@ -10,10 +10,18 @@ use crate::{
 /// At most so many commands share an entry.
 const BATCH_MAX: usize = 256;
 
+/// What a command came to once a majority held it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    pub result: Result<Applied, Refusal>,
+    /// The version of the image that has it.
+    pub version: u64,
+}
+
 /// A command that waits for its place in the log.
 pub(crate) struct Proposal {
     pub(crate) command: Command,
-    pub(crate) answer: oneshot::Sender<Result<(Result<Applied, Refusal>, u64), ProposeError>>,
+    pub(crate) answer: oneshot::Sender<Result<Proposed, ProposeError>>,
 }
 
 /// Writes what waits as one entry, then what came meanwhile as the next: an entry is an fsync (DESIGN §3).
@@ -26,7 +34,7 @@ pub(crate) async fn write_batches(raft: Raft, mut proposals: mpsc::Receiver<Prop
                 let version = written.data.version;
                 for (answer, result) in answers.into_iter().zip(written.data.results) {
                     // Whoever asked may have gone away.
-                    let _ = answer.send(Ok((result, version)));
+                    let _ = answer.send(Ok(Proposed { result, version }));
                 }
             }
             Err(error) => {

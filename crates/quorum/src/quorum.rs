@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use metadata::{Applied, Command, Delta, Image, Refusal};
+use metadata::{Command, Delta, Image};
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
 use serde::Serialize;
 use tokio::{
@@ -18,7 +18,7 @@ use crate::{
     log_store::LogStore,
     machine::{Machine, Published},
     network::{Network, SnapshotMessage},
-    propose::{Proposal, write_batches},
+    propose::{Proposal, Proposed, write_batches},
     sqlite::Database,
     types::{Raft, Types},
 };
@@ -121,10 +121,11 @@ impl Quorum {
     }
 
     /// Whether this member belongs to a group yet.
-    pub fn is_initialized(&self) -> bool {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow();
-        metrics.last_log_index.is_some() || metrics.last_applied.is_some() || metrics.current_term > 0
+    ///
+    /// # Errors
+    /// Raft has stopped.
+    pub async fn is_initialized(&self) -> Result<bool, QuorumError> {
+        self.raft.is_initialized().await.map_err(|e| QuorumError::Raft(e.to_string()))
     }
 
     /// Forms the group; every seed calls it with the same members.
@@ -159,9 +160,8 @@ impl Quorum {
         Ok(())
     }
 
-    /// Has the command carried out by the group; answers once a majority holds it and it was applied here. With the
-    /// outcome comes the version of the image that has it.
-    pub async fn propose(&self, command: Command) -> Result<(Result<Applied, Refusal>, u64), ProposeError> {
+    /// Has the command carried out by the group; answers once a majority holds it and it was applied here.
+    pub async fn propose(&self, command: Command) -> Result<Proposed, ProposeError> {
         let (answer, answered) = oneshot::channel();
         self.proposals.send(Proposal { command, answer }).await.map_err(|_| ProposeError::Stopped)?;
         match tokio::time::timeout(COMMIT_WAIT_MAX, answered).await {

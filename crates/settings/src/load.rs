@@ -29,8 +29,8 @@ pub struct Sources {
 }
 
 const PREFIX: &str = "ANABRANCH_";
-/// Variables of the command line, not of a service.
-const NOT_KEYS: [&str; 2] = ["ANABRANCH_CONFIG", "ANABRANCH_URL"];
+/// Variables of the command line and of the scripts, not of a service.
+const NOT_KEYS: [&str; 3] = ["ANABRANCH_CONFIG", "ANABRANCH_URL", "ANABRANCH_BIN_DIR"];
 
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|n| format!(" (did you mean '{n}'?)")).unwrap_or_default()

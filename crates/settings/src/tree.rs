@@ -100,7 +100,7 @@ pub struct LimitSettings {
     pub requests_max: usize,
     /// How many bytes of requests are held at once; past it, 503.
     pub memory_bytes_max: usize,
-    /// How long a client may take to send a request's header.
+    /// How long a client may take to send a request's header, counted from the end of its last request.
     pub header_ms_max: u64,
     /// How long a produce waits for its acknowledgement.
     pub produce_ms_max: u64,
@@ -108,7 +108,7 @@ pub struct LimitSettings {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Text }
+        Self { level: "info,openraft=warn".to_owned(), format: LogFormat::Text }
     }
 }
 
@@ -163,7 +163,7 @@ impl Default for LimitSettings {
             body_bytes_max: 16 << 20,
             requests_max: 4_096,
             memory_bytes_max: 256 << 20,
-            header_ms_max: 10_000,
+            header_ms_max: 30_000,
             produce_ms_max: 30_000,
         }
     }

@@ -4,6 +4,7 @@ use commitlog::{DataDirError, FileCache, MetaProperties};
 use domain::{DirectoryId, NodeId};
 use metadata::{Endpoint as Address, NodeRegistration};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::{AdvertisedError, advertised};
 use telemetry::{Health, Metrics, MetricsError, serve_health};
 use tokio::{
@@ -19,7 +20,7 @@ use crate::{
     folder::{self, FolderError},
     producer_ids::ProducerIds,
     session::Session,
-    store::Store,
+    store::{Points, Store},
     upkeep,
 };
 
@@ -112,6 +113,7 @@ pub async fn start(
         return Err(StorageNodeError::NodeId(node.0));
     }
     let metrics = Metrics::install()?;
+    raise_open_files();
     let health = Health::starting("recovering the data folder");
     let stop = CancellationToken::new();
     // Whoever starts this process sees from outside that it lives, however long recovery takes.
@@ -211,6 +213,17 @@ pub async fn start(
     })
 }
 
+/// A login shell's soft limit on open files is often 1,024; the hard one is what this process may really have.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, limit = ?limit.current, "the limit on open files was not raised");
+    }
+}
+
 /// Ready once the controller has counted this node as active; a lost session later does not take that back.
 async fn latch_ready(health: Health, mut active: watch::Receiver<bool>) {
     if active.wait_for(|active| *active).await.is_ok() {
@@ -271,29 +284,28 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// Closes every log, then makes all of them durable at once, then says so: in this order, since the checkpoints and
+/// the mark must never speak for what is not there.
 fn close(store: &Store) {
-    // While the logs are still there, so that both are about the same points.
-    let mut clean = true;
-    for partition in store.all() {
-        let flushed = partition.flush();
-        if let Err(error) = flushed {
-            tracing::error!(partition = %partition.name, %error, "a log was not flushed");
-            clean = false;
-        }
-    }
-    if let Err(error) = store.write_checkpoints() {
-        tracing::error!(%error, "checkpoints were not written");
-        clean = false;
-    }
+    let mut points = Points::default();
     for partition in store.all() {
         let Some(log) = partition.take_log() else { continue };
-        if let Err(error) = log.close() {
-            tracing::error!(partition = %partition.name, %error, "a log was not closed");
-            clean = false;
+        let start = log.start_offset();
+        match log.close_unsynced() {
+            Ok(end) => points.add(&partition.name, end, start),
+            Err(error) => {
+                // Without the mark the next start recovers.
+                tracing::error!(partition = %partition.name, %error, "a log was not closed");
+                return;
+            }
         }
     }
-    // Only what is clean is marked so; else the next start recovers.
-    if clean && let Err(error) = store.dir.write_clean_shutdown(store.epoch()) {
+    let closed = store
+        .dir
+        .sync_file_system()
+        .and_then(|()| points.write(&store.dir))
+        .and_then(|()| store.dir.write_clean_shutdown(store.epoch()));
+    if let Err(error) = closed {
         tracing::error!(%error, "the folder was not marked as clean");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use commitlog::{CheckpointKind, DataDir, FileCache, Log};
+use commitlog::{CheckpointKind, DataDir, DataDirError, FileCache, Log};
 use domain::{NodeEpoch, NodeId, Offset, PartitionIndex, TopicConfig, TopicId, TopicName, TopicPartition};
 use metadata::{Delta, Image, Partition, Topic};
 use parking_lot::RwLock;
@@ -163,22 +163,39 @@ impl Store {
         }
     }
 
-    /// Writes where recovery begins and where each log starts, one file for all partitions.
-    pub(crate) fn write_checkpoints(&self) -> Result<(), commitlog::DataDirError> {
-        let mut recovery = BTreeMap::new();
-        let mut starts = BTreeMap::new();
+    /// Writes where recovery begins and where each log starts.
+    pub(crate) fn write_checkpoints(&self) -> Result<(), DataDirError> {
+        let mut points = Points::default();
         for partition in self.all() {
-            let points = partition.with_log(|log| (log.recovery_point(), log.start_offset()));
-            let Some((point, start)) = points else { continue };
-            // What is missing from a checkpoint counts as 0.
-            if point > Offset(0) {
-                recovery.insert(partition.name.clone(), point);
-            }
-            if start > Offset(0) {
-                starts.insert(partition.name.clone(), start);
+            let found = partition.with_log(|log| (log.recovery_point(), log.start_offset()));
+            if let Some((recovery, start)) = found {
+                points.add(&partition.name, recovery, start);
             }
         }
-        self.dir.write_checkpoint(CheckpointKind::RecoveryPoint, &recovery)?;
-        self.dir.write_checkpoint(CheckpointKind::LogStart, &starts)
+        points.write(&self.dir)
+    }
+}
+
+/// Where recovery begins and where each log starts, one file each for all partitions.
+#[derive(Default)]
+pub(crate) struct Points {
+    recovery: BTreeMap<TopicPartition, Offset>,
+    starts: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Points {
+    pub(crate) fn add(&mut self, partition: &TopicPartition, recovery: Offset, start: Offset) {
+        // What is missing from a checkpoint counts as 0.
+        if recovery > Offset(0) {
+            self.recovery.insert(partition.clone(), recovery);
+        }
+        if start > Offset(0) {
+            self.starts.insert(partition.clone(), start);
+        }
+    }
+
+    pub(crate) fn write(&self, dir: &DataDir) -> Result<(), DataDirError> {
+        dir.write_checkpoint(CheckpointKind::RecoveryPoint, &self.recovery)?;
+        dir.write_checkpoint(CheckpointKind::LogStart, &self.starts)
     }
 }
