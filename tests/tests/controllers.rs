@@ -66,7 +66,7 @@ async fn a_topic_created_while_the_leader_dies_exists_once_or_not_at_all() {
         cluster.kill(&leader);
         let told = creating.await.unwrap();
         let count = |topics: Vec<String>| topics.iter().filter(|t| **t == name).count();
-        match told {
+        match &told {
             Ok(_) => {
                 wait_until("the node sees the topic", WITHIN, || async {
                     count(topics(&cluster, 0).await) == 1
@@ -76,6 +76,13 @@ async fn a_topic_created_while_the_leader_dies_exists_once_or_not_at_all() {
             Err(ControllerError::Refused(refusal)) => panic!("{refusal}"),
             // The client knows that it does not know; there is one or none.
             Err(_) => assert!(count(topics(&cluster, 0).await) <= 1),
+        }
+        // The controllers say the same as what was told.
+        let described = cluster.controllers().describe_topic(&TopicName::new(&name).unwrap(), WITHIN).await;
+        match (described, told) {
+            (Ok(described), Ok(told)) => assert_eq!(described.id.0.as_bytes().as_slice(), told.id),
+            (Err(ControllerError::Refused(_)), Err(_)) | (Ok(_), Err(_)) => {}
+            (described, told) => panic!("{described:?} after {told:?}"),
         }
         cluster.start_one(&leader);
     }

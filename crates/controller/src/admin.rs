@@ -6,7 +6,7 @@ use quorum::Quorum;
 use rpc::pb::{self, admin_service_server::AdminService};
 use tonic::{Request, Response, Status};
 
-use crate::status::{carried_out, tried_out};
+use crate::status::{carried_out, image_of_leader, tried_out};
 
 /// Topics and settings.
 pub(crate) struct Admin {
@@ -86,6 +86,21 @@ impl AdminService for Admin {
         };
         let (_, version) = self.run(command, request.validate_only).await?;
         Ok(Response::new(pb::AlterConfigsResponse { version }))
+    }
+
+    async fn describe_topic(
+        &self,
+        request: Request<pb::DescribeTopicRequest>,
+    ) -> Result<Response<pb::DescribeTopicResponse>, Status> {
+        let name = topic_name(&request.into_inner().name)?;
+        let image = image_of_leader(&self.quorum).await?;
+        let unknown = || {
+            let message = format!("topic '{name}' does not exist");
+            rpc::refusal_status(&metadata::Refusal::new(metadata::RefusalKind::UnknownTopic, message))
+        };
+        let topic = image.topics.get(&name).ok_or_else(unknown)?;
+        let topic = Some(rpc::topic_to_pb(topic));
+        Ok(Response::new(pb::DescribeTopicResponse { topic, version: image.version }))
     }
 
     async fn describe_controllers(

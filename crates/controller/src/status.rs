@@ -1,4 +1,6 @@
-use metadata::{Applied, Command, Refusal};
+use std::sync::Arc;
+
+use metadata::{Applied, Command, Image, Refusal};
 use quorum::{ProposeError, Quorum, QuorumError};
 use tonic::Status;
 
@@ -30,15 +32,20 @@ pub(crate) async fn carried_out(quorum: &Quorum, command: Command) -> Result<(Ap
     Ok((proposed.result.map_err(refused)?, proposed.version))
 }
 
-/// What the command would come to, without doing it. Only the leader knows.
-pub(crate) async fn tried_out(quorum: &Quorum, command: &Command) -> Result<(Applied, u64), Status> {
+/// The newest image there is, from a leader whom a majority has just confirmed.
+pub(crate) async fn image_of_leader(quorum: &Quorum) -> Result<Arc<Image>, Status> {
     if !quorum.leadership().borrow().is_me {
         return Err(rpc::not_leader(quorum.leader_address().as_deref()));
     }
     if !quorum.confirm_leadership().await {
         return Err(rpc::not_leader(None));
     }
-    let mut image = metadata::Image::clone(&quorum.image());
+    Ok(quorum.image())
+}
+
+/// What the command would come to, without doing it.
+pub(crate) async fn tried_out(quorum: &Quorum, command: &Command) -> Result<(Applied, u64), Status> {
+    let mut image = Image::clone(&*image_of_leader(quorum).await?);
     let version = image.version;
     Ok((image.apply(command).result.map_err(refused)?, version))
 }

@@ -172,6 +172,25 @@ impl ControllerClient {
         .map_err(Failed::into_error)
     }
 
+    /// The topic as the leader has it now.
+    pub async fn describe_topic(
+        &self,
+        name: &TopicName,
+        within: Duration,
+    ) -> Result<metadata::TopicDelta, ControllerError> {
+        let request = pb::DescribeTopicRequest { name: name.to_string() };
+        let answer = self
+            .call(within, |channel| {
+                let request = request.clone();
+                async move { Ok(admin_service(channel).describe_topic(request).await?.into_inner()) }
+            })
+            .await
+            .map_err(Failed::into_error)?;
+        let unreadable = |reason: String| ControllerError::Unknown(format!("unreadable answer: {reason}"));
+        let topic = answer.topic.ok_or_else(|| unreadable("no topic in it".to_owned()))?;
+        convert::topic_from_pb(topic).map_err(|e| unreadable(e.to_string()))
+    }
+
     pub async fn describe_controllers(
         &self,
         within: Duration,

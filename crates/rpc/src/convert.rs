@@ -153,6 +153,22 @@ fn topic_to(topic: &TopicDelta) -> pb::Topic {
     }
 }
 
+/// A whole topic.
+pub fn topic_to_pb(topic: &metadata::Topic) -> pb::Topic {
+    let partitions = topic.numbered().map(|(number, partition)| (number, partition.clone()));
+    topic_to(&TopicDelta {
+        id: topic.id,
+        name: topic.name.clone(),
+        configs: topic.configs.clone(),
+        partitions: partitions.collect(),
+    })
+}
+
+/// A topic with the partitions that the message has.
+pub fn topic_from_pb(topic: pb::Topic) -> Result<TopicDelta> {
+    topic_from(topic)
+}
+
 fn topic_from(topic: pb::Topic) -> Result<TopicDelta> {
     let partition = |p: pb::Partition| {
         let partition = Partition {

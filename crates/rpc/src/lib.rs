@@ -14,7 +14,8 @@ mod watch;
 pub use client::{ControllerClient, ControllerError};
 pub use convert::{
     ConversionError, assignments_from_pb, config_change_from_pb, config_change_to_pb, decode_delta,
-    encode_delta, registration_from_pb, registration_to_pb, topic_spec_from_pb, topic_spec_to_pb,
+    encode_delta, registration_from_pb, registration_to_pb, topic_from_pb, topic_spec_from_pb,
+    topic_spec_to_pb, topic_to_pb,
 };
 pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
 pub use tonic::Status;
