@@ -3,9 +3,9 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use domain::{ClusterId, NodeEpoch, NodeId};
 use futures_util::Stream;
 use metadata::{Applied, Command, NodeState, Refusal, RefusalKind};
-use quorum::Quorum;
+use quorum::{Leadership, Quorum};
 use rpc::pb::{self, node_service_server::NodeService};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -26,6 +26,8 @@ pub(crate) struct NodeEndpoint {
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// Watchers of a member that knows no leader for so long are sent to another one.
+const LEADERLESS_MAX: Duration = Duration::from_secs(3);
 /// How long a watcher that is ahead of this member waits for it to catch up.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
@@ -82,12 +84,16 @@ impl NodeService for NodeEndpoint {
         caught_up.await.map_err(|_| Status::unavailable("this controller lags behind the watcher"))?;
         let (missed, later) = self.hub.watch(from);
         let (events, stream) = mpsc::channel(64);
-        let stop = self.stop.clone();
+        let (stop, leadership) = (self.stop.clone(), self.quorum.leadership());
         tokio::spawn(async move {
             let sent = send_events(missed, later, &events);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sent => {}
+                () = leaderless(leadership) => {
+                    let status = Status::unavailable("this controller has lost its leader");
+                    let _ = events.send(Err(status)).await;
+                }
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
@@ -103,6 +109,19 @@ impl NodeService for NodeEndpoint {
             return Err(Status::internal("allocating producer ids came to something else"));
         };
         Ok(Response::new(pb::AllocateProducerIdsResponse { first: first.0, count }))
+    }
+}
+
+/// Waits until this member has known no leader for a while: it may be cut off, and what it could tell is old.
+async fn leaderless(mut leadership: watch::Receiver<Leadership>) {
+    loop {
+        if leadership.wait_for(|l| l.leader.is_none()).await.is_err() {
+            return;
+        }
+        let found = tokio::time::timeout(LEADERLESS_MAX, leadership.wait_for(|l| l.leader.is_some())).await;
+        if found.is_err() {
+            return;
+        }
     }
 }
 
