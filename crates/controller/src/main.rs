@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, Command};
+use clap::Command;
 use controller::ControllerConfig;
 use settings::{LogFormat, Sources};
 
@@ -13,13 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let command = Command::new("controller")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Anabranch's metadata controller")
-        .arg(
-            Arg::new("check-config")
-                .long("check-config")
-                .action(ArgAction::SetTrue)
-                .help("Read the configuration, say whether it is valid, and end"),
-        );
+        .about("Anabranch's metadata controller");
     let matches = settings::flags(command, &["log.", "controller."]).get_matches();
     match run(&matches) {
         Ok(()) => ExitCode::SUCCESS,

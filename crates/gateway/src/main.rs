@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, Command};
+use clap::Command;
 use gateway::GatewayConfig;
 use settings::{LogFormat, Settings, Sources};
 
@@ -23,11 +23,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let command =
         Command::new("gateway").about("Anabranch's REST gateway").version(env!("CARGO_PKG_VERSION"));
-    let check = Arg::new("check-config")
-        .long("check-config")
-        .action(ArgAction::SetTrue)
-        .help("Check the configuration and exit");
-    let command = settings::flags(command.arg(check), &["log.", "controller.seeds", "gateway."]);
+    let command = settings::flags(command, &["log.", "controller.seeds", "gateway."]);
     let matches = command.get_matches();
     let settings = settings::load(&Sources::new(&matches, std::env::vars()))?;
     if matches.get_flag("check-config") {

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use config::Config;
 
 use crate::Settings;
@@ -36,12 +36,16 @@ fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|n| format!(" (did you mean '{n}'?)")).unwrap_or_default()
 }
 
-/// Adds `--config` and one flag for every key under the given prefixes.
+/// Adds `--config`, `--check-config` and one flag for every key under the given prefixes.
 pub fn flags(command: Command, prefixes: &[&str]) -> Command {
     let keys = keys().into_iter().filter(|(k, _)| prefixes.iter().any(|p| k.starts_with(p)));
     let config =
         Arg::new("config").long("config").env("ANABRANCH_CONFIG").value_name("FILE").help("A TOML file");
-    keys.fold(command.arg(config), |command, (key, default)| {
+    let check = Arg::new("check-config")
+        .long("check-config")
+        .action(ArgAction::SetTrue)
+        .help("Read the configuration, say whether it is valid, and end");
+    keys.fold(command.arg(config).arg(check), |command, (key, default)| {
         let help = match default {
             serde_json::Value::Null => "none by default".to_owned(),
             default => format!("default: {default}"),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, Command};
+use clap::Command;
 use settings::{LogFormat, Sources};
 use storage_node::{StorageNodeConfig, StorageNodeError};
 use tokio_util::sync::CancellationToken;
@@ -12,15 +12,8 @@ use tokio_util::sync::CancellationToken;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let command = Command::new("storage-node")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Anabranch's storage node")
-        .arg(
-            Arg::new("check-config")
-                .long("check-config")
-                .action(ArgAction::SetTrue)
-                .help("Read the configuration, say whether it is valid, and end"),
-        );
+    let command =
+        Command::new("storage-node").version(env!("CARGO_PKG_VERSION")).about("Anabranch's storage node");
     let matches = settings::flags(command, &["log.", "storage.", "controller.seeds"]).get_matches();
     match run(&matches) {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,8 @@ pub(crate) struct LocalPartition {
     pub(crate) name: TopicPartition,
     pub(crate) topic_id: TopicId,
     state: Mutex<State>,
+    /// Held by the flush that is under way; those who wait for it find their records flushed, too.
+    flushing: Mutex<()>,
     watchers: Mutex<Vec<Weak<Notify>>>,
     /// Spares an append the lock when nobody waits.
     watched: AtomicBool,
@@ -47,6 +49,7 @@ impl LocalPartition {
             name,
             topic_id: log.topic_id(),
             state: Mutex::new(State { log: Some(log), leading: None }),
+            flushing: Mutex::new(()),
             watchers: Mutex::new(Vec::new()),
             watched: AtomicBool::new(false),
         }
@@ -86,9 +89,15 @@ impl LocalPartition {
         Ok(AppendedHere { appended, flush_first })
     }
 
-    /// Syncs what the log has, without holding its lock meanwhile; blocks. After a failed sync nobody knows what is on
+    /// Syncs what the log has up to `until` and beyond, without holding its lock meanwhile; blocks. Those who ask while
+    /// a sync is under way share the next one. After a failed sync nobody knows what is on
     /// the disk, so it is not tried again: the replica ends here, until a restart has read what is there.
-    pub(crate) fn flush(&self) -> Result<Option<Offset>, LogError> {
+    pub(crate) fn flush(&self, until: Offset) -> Result<Option<Offset>, LogError> {
+        let _one_at_a_time = self.flushing.lock();
+        let already = self.with_log(|log| log.recovery_point());
+        if already.is_none_or(|flushed| flushed >= until) {
+            return Ok(already);
+        }
         let Some(unflushed) = self.with_log(Log::unflushed) else { return Ok(None) };
         let synced = unflushed.and_then(|unflushed| unflushed.sync().map(|()| unflushed));
         match synced {

@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use domain::Offset;
 use replica::PRODUCER_EXPIRATION_MS;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +78,7 @@ fn flush_large(store: &Store) {
         if behind != Some(true) {
             continue;
         }
-        match partition.flush() {
+        match partition.flush(Offset(i64::MAX)) {
             Ok(_) => flushed = true,
             Err(error) => tracing::error!(partition = %partition.name, %error, "flush failed"),
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::PartitionIndex;
+use domain::{Offset, PartitionIndex};
 use futures_util::FutureExt;
 use transport::Reply;
 use wire::{
@@ -94,7 +94,7 @@ fn append(
     topic: &WireTopicName,
     data: PartitionProduceData,
     now_ms: i64,
-    unflushed: &mut Vec<Arc<LocalPartition>>,
+    unflushed: &mut Vec<(Arc<LocalPartition>, Offset)>,
 ) -> PartitionProduceResponse {
     let Some(partition) = broker.store.get(topic, PartitionIndex(data.index)) else {
         let image = broker.image.load();
@@ -109,7 +109,7 @@ fn append(
     match partition.append(&records, now_ms) {
         Ok(AppendedHere { appended, flush_first }) => {
             if flush_first {
-                unflushed.push(partition.clone());
+                unflushed.push((partition.clone(), appended.last_offset.plus(1)));
             }
             broker.traffic.produced_bytes.increment(records.len() as u64);
             broker.traffic.produced_batches.increment(1);
@@ -131,9 +131,9 @@ fn append(
 }
 
 /// Syncs before the acknowledgement; where that fails, there is none.
-fn flush(unflushed: &[Arc<LocalPartition>], response: &mut ProduceResponse) {
-    for partition in unflushed {
-        let Err(error) = partition.flush() else { continue };
+fn flush(unflushed: &[(Arc<LocalPartition>, Offset)], response: &mut ProduceResponse) {
+    for (partition, until) in unflushed {
+        let Err(error) = partition.flush(*until) else { continue };
         tracing::error!(partition = %partition.name, %error, "flush failed");
         let of_topic = response.responses.iter_mut().filter(|t| {
             t.name.as_str() == partition.name.topic.as_str() || t.topic_id == partition.topic_id.0
