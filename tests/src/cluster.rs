@@ -15,13 +15,14 @@ pub struct ClusterSpec {
 
 /// Real processes on loopback with free ports, by name: `controller-0`, `storage-node-1`, `gateway-0`.
 pub struct Cluster {
-    folder: TempDir,
     services: BTreeMap<String, Service>,
     running: BTreeMap<String, Process>,
     storage_ports: Vec<u16>,
     storage_http: Vec<u16>,
     gateway_ports: Vec<u16>,
     seeds: Vec<String>,
+    /// Last, so that the processes are gone, and a failed test has shown their logs, before it is.
+    folder: TempDir,
 }
 
 struct Service {

@@ -152,3 +152,14 @@ async fn a_killed_storage_node_loses_its_leaderships_and_gets_them_back() {
     cluster.start_one("storage-node-1");
     wait_until("it leads again", WITHIN, || async { leaders(&cluster).await == [0, 1] }).await;
 }
+
+/// A node that registered between the first election and the naming of the cluster was refused for good, and ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_before_the_cluster_has_its_name_waits() {
+    for _ in 0..15 {
+        let mut cluster =
+            Cluster::prepare(ClusterSpec { controllers: 1, storage_nodes: 3, gateways: 0 }, &[]);
+        cluster.start_all();
+        cluster.ready().await;
+    }
+}

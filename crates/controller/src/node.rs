@@ -41,6 +41,10 @@ impl NodeService for NodeEndpoint {
         request: Request<pb::RegisterRequest>,
     ) -> Result<Response<pb::RegisterResponse>, Status> {
         let registration = rpc::registration_from_pb(request.into_inner())?;
+        if self.quorum.image().cluster_id.is_none() {
+            // No leader has named the cluster yet (or this member has not heard of it); in a moment one has.
+            return Err(rpc::not_leader(None));
+        }
         let node = registration.node;
         let (applied, _) = carried_out(&self.quorum, Command::RegisterNode(registration)).await?;
         let Applied::Registered { epoch, cluster_id } = applied else {
