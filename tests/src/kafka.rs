@@ -7,10 +7,12 @@ use transport::{CallError, ClientPool};
 use wire::{
     Request, StrBytes, WireTopicName,
     messages::{
-        CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest,
-        create_topics_request::CreatableTopic,
+        CreateTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+        ListOffsetsRequest, ProduceRequest,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
         fetch_request::{FetchPartition, FetchTopic},
         fetch_response::PartitionData,
+        incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::PartitionProduceResponse,
@@ -77,6 +79,33 @@ impl KafkaClient {
             eprintln!("CreateTopics: {}", &*message);
         }
         answer.error_code
+    }
+
+    /// Creates a topic with one partition and these settings.
+    pub async fn create_with(&self, topic: &str, configs: &[(&str, &str)]) -> i16 {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let config = |(key, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
+        };
+        let topic = CreatableTopic::default()
+            .with_name(name(topic))
+            .with_num_partitions(1)
+            .with_replication_factor(1)
+            .with_configs(configs.iter().map(config).collect());
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        self.call(request).await.expect("CreateTopics is answered").topics[0].error_code
+    }
+
+    /// Sets one setting of a topic.
+    pub async fn set_config(&self, topic: &str, key: &str, value: &str) -> i16 {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let config = AlterableConfig::default().with_name(text(key)).with_value(Some(text(value)));
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(topic))
+            .with_configs(vec![config]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+        self.call(request).await.expect("IncrementalAlterConfigs is answered").responses[0].error_code
     }
 
     pub async fn produce(

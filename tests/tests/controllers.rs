@@ -163,3 +163,27 @@ async fn a_node_that_comes_before_the_cluster_has_its_name_waits() {
         cluster.ready().await;
     }
 }
+
+/// While it registered anew it did not listen to SIGTERM.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_displaced_node_still_ends_on_sigterm() {
+    let mut cluster = Cluster::start(ClusterSpec { controllers: 1, storage_nodes: 2, gateways: 0 }).await;
+    // Another folder takes node 1's place while it is paused.
+    cluster.process("storage-node-1").signal(rustix::process::Signal::STOP);
+    let controllers = cluster.controllers();
+    let request = metadata::NodeRegistration {
+        node: domain::NodeId(1),
+        cluster_id: None,
+        directory: domain::DirectoryId(uuid::Uuid::new_v4()),
+        kafka: metadata::Endpoint { host: "127.0.0.1".into(), port: 1 },
+        http: metadata::Endpoint { host: "127.0.0.1".into(), port: 1 },
+        rack: None,
+    };
+    wait_until("the place is free and taken", WITHIN, || async {
+        controllers.register(&request, Duration::from_secs(2)).await.is_ok()
+    })
+    .await;
+    let node = cluster.process("storage-node-1");
+    node.signal(rustix::process::Signal::CONT);
+    assert!(node.terminate(Duration::from_secs(9)));
+}

@@ -78,3 +78,56 @@ async fn a_clean_restart_keeps_everything_and_recovers_nothing() {
     assert_eq!((again.error_code, again.base_offset), (0, 0));
     assert_eq!(kafka.read_all("t", 0, 0).await.len(), 2);
 }
+
+/// After a crash the high watermark of a topic that flushes was 0 until the next append: acknowledged records were there
+/// and nobody saw them.
+#[tokio::test(flavor = "multi_thread")]
+async fn flushed_records_are_seen_again_after_kill_9() {
+    let mut cluster = Cluster::start(SPEC).await;
+    let kafka = cluster.kafka(0);
+    assert_eq!(kafka.create_with("t", &[("flush.messages", "1")]).await, 0);
+    for n in 0..3 {
+        assert_eq!(kafka.produce("t", 0, tests::batch_of(&["x"]), -1).await.unwrap().base_offset, n);
+    }
+    cluster.kill("storage-node-0");
+    cluster.start_one("storage-node-0");
+    cluster.ready().await;
+    tests::wait_until("the partition leads again", Duration::from_secs(10), || async {
+        kafka.list_offset("t", 0, -1).await.is_ok()
+    })
+    .await;
+    assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(3));
+    assert_eq!(kafka.read_all("t", 0, 0).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_lost_committed_records_is_offline_and_the_others_go_on() {
+    let mut cluster = Cluster::start(SPEC).await;
+    let kafka = cluster.kafka(0);
+    for topic in ["good", "bad"] {
+        kafka.create_topic(topic, 1).await;
+        kafka.produce(topic, 0, tests::batch_of(&["x", "y"]), -1).await.unwrap();
+        kafka.produce(topic, 0, tests::batch_of(&["z"]), -1).await.unwrap();
+    }
+    cluster.process("storage-node-0").terminate(Duration::from_secs(20));
+    let folder = cluster.folder().join("storage-node-0");
+    // Somebody took the clean mark and half of a log that was flushed.
+    std::fs::remove_file(folder.join(".kafka_cleanshutdown")).unwrap();
+    let log =
+        std::fs::File::options().write(true).open(folder.join("bad-0/00000000000000000000.log")).unwrap();
+    let bytes = log.metadata().unwrap().len();
+    log.set_len(bytes / 2).unwrap();
+    for _ in 0..2 {
+        // Also after another restart: nothing was cut, nothing was taken for granted.
+        cluster.start_one("storage-node-0");
+        cluster.ready().await;
+        tests::wait_until("the sound partition leads", Duration::from_secs(10), || async {
+            kafka.list_offset("good", 0, -1).await == Ok(3)
+        })
+        .await;
+        let refused = kafka.list_offset("bad", 0, -1).await;
+        assert_eq!(refused, Err(wire::ResponseError::KafkaStorageError.code()));
+        assert_eq!(log.metadata().unwrap().len(), bytes / 2);
+        cluster.process("storage-node-0").terminate(Duration::from_secs(20));
+    }
+}

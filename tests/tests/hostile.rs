@@ -153,3 +153,30 @@ async fn a_client_that_stops_in_the_middle_of_a_frame_loses_only_that_frame() {
     assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(0));
     still_serves(&cluster, "after").await;
 }
+
+/// Every answer was held in memory for as long as the client sent requests, all in one turn of a worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_and_never_reads_takes_little_memory_and_nobody_elses_time() {
+    let mut cluster = node().await;
+    let kafka = cluster.kafka(0);
+    assert_eq!(kafka.create_topic("many", 2_000).await, 0);
+    let before = resident_bytes(cluster.process("storage-node-0").pid());
+    // Metadata v1 for all topics: 18 bytes in, a hundred thousand out.
+    let request = frame(3, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    let pipelined = request.repeat(50_000);
+    let streams: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = connect(&cluster.kafka_address(0));
+            stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+            // It stops taking them at some point, which is the idea.
+            let _ = stream.write_all(&pipelined);
+            stream
+        })
+        .collect();
+    still_serves(&cluster, "meanwhile").await;
+    let after = resident_bytes(cluster.process("storage-node-0").pid());
+    assert!(after < before + (96 << 20), "{before} bytes before, {after} after");
+    // And they do not hold up its end.
+    assert!(cluster.process("storage-node-0").terminate(Duration::from_secs(9)));
+    drop(streams);
+}

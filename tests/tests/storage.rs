@@ -300,15 +300,7 @@ async fn retention_takes_whole_segments_away() {
 async fn a_topic_that_flushes_shows_a_record_only_once_it_is_on_disk() {
     let cluster = node().await;
     let kafka = cluster.kafka(0);
-    let config =
-        CreatableTopicConfig::default().with_name(text("flush.messages")).with_value(Some(text("1")));
-    let topic = CreatableTopic::default()
-        .with_name(name("t"))
-        .with_num_partitions(1)
-        .with_replication_factor(1)
-        .with_configs(vec![config]);
-    let request = CreateTopicsRequest::default().with_timeout_ms(10_000).with_topics(vec![topic]);
-    assert_eq!(kafka.call(request).await.unwrap().topics[0].error_code, 0);
+    assert_eq!(kafka.create_with("t", &[("flush.messages", "1")]).await, 0);
     let waiting = tokio::spawn({
         let kafka = cluster.kafka(0);
         async move { kafka.fetch("t", 0, 0, 8_000).await.unwrap() }
@@ -319,4 +311,19 @@ async fn a_topic_that_flushes_shows_a_record_only_once_it_is_on_disk() {
         assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(n + 1), "acknowledged means flushed means seen");
     }
     assert!(!waiting.await.unwrap().records.unwrap().is_empty(), "woken by the flush");
+}
+
+/// The high watermark followed the flushed end, which lay at 0 for a topic that had not flushed until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_stays_seen_when_a_topic_begins_to_flush() {
+    let cluster = node().await;
+    let kafka = cluster.kafka(0);
+    kafka.create_topic("t", 1).await;
+    kafka.produce("t", 0, batch_of(&["a", "b"]), -1).await.unwrap();
+    assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(2));
+    assert_eq!(kafka.set_config("t", "flush.messages", "1").await, 0);
+    assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(2));
+    assert_eq!(kafka.read_all("t", 0, 0).await.len(), 2);
+    assert_eq!(kafka.produce("t", 0, batch_of(&["c"]), -1).await.unwrap().base_offset, 2);
+    assert_eq!(kafka.list_offset("t", 0, -1).await, Ok(3));
 }

@@ -85,6 +85,12 @@ impl Log {
         self.recovery_point
     }
 
+    /// Takes note that [`crate::DataDir::sync_file_system`] was called after the last write to this log.
+    pub fn file_system_synced(&mut self) -> Offset {
+        self.recovery_point = self.end;
+        self.recovery_point
+    }
+
     /// Flushes everything; returns the new recovery point, to be checkpointed.
     pub fn flush(&mut self) -> Result<Offset, LogError> {
         let unflushed = self.unflushed()?;

@@ -33,6 +33,7 @@ pub use flush::Unflushed;
 pub use log::Log;
 pub use meta_properties::MetaProperties;
 pub use open::OpenMode;
+pub use partition_metadata::topic_id_of;
 pub use read::LogSlice;
 pub use recovery::{Recovery, Torn};
 pub use retention::Retained;

@@ -14,6 +14,11 @@ pub(crate) fn write(dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
     fs::write(&path, format!("version: 0\ntopic_id: {topic_id}")).at(&path)
 }
 
+/// The topic that a partition's folder belongs to; for one whose log cannot be opened.
+pub fn topic_id_of(dir: &Path) -> Result<TopicId, LogError> {
+    read(dir)
+}
+
 pub(crate) fn read(dir: &Path) -> Result<TopicId, LogError> {
     let path = dir.join(FILE_NAME);
     let refuse = |reason: String| LogError::Metadata { path: path.clone(), reason };

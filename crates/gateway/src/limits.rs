@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{ApiError, App};
+use crate::{ApiError, App, negotiate};
 
 /// A budget of bytes that all requests share.
 #[derive(Clone, Debug)]
@@ -162,6 +162,7 @@ impl FromRequest<Arc<App>> for Whole {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        negotiate::require_identity(request.headers())?;
         let announced = request
             .headers()
             .get(header::CONTENT_LENGTH)

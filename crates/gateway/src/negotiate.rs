@@ -35,6 +35,21 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
+/// Refuses a body that is compressed: read as it stands it would be something else.
+pub(crate) fn require_identity(headers: &HeaderMap) -> Result<(), ApiError> {
+    let values = headers.get_all(header::CONTENT_ENCODING).into_iter();
+    let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let given = texts.collect::<Vec<_>>().join(", ");
+    let mut encodings = given.split(',').map(str::trim).filter(|encoding| !encoding.is_empty());
+    match encodings.find(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("Content-Encoding {other} is not supported here, send the body as it is");
+            Err(ApiError::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
+        }
+    }
+}
+
 /// The media type of v2's answers. A missing Accept, `*/*` and `application/json` mean v2's own.
 pub(crate) fn v2_answer(headers: &HeaderMap) -> Result<&'static str, ApiError> {
     accepted(headers, &[(V2, V2), (JSON, V2)])

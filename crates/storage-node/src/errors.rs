@@ -11,6 +11,8 @@ use wire::ResponseError;
 pub(crate) enum PartitionError {
     #[error("this node does not lead the partition")]
     NotLeader,
+    #[error("the partition's log is offline on this node")]
+    Offline,
     #[error("leader epoch {got} is older than the partition's {current}")]
     FencedEpoch { got: i32, current: i32 },
     #[error("leader epoch {got} is newer than the {current} known here")]
@@ -27,6 +29,7 @@ impl PartitionError {
     pub(crate) fn code(&self) -> ResponseError {
         match self {
             PartitionError::NotLeader => ResponseError::NotLeaderOrFollower,
+            PartitionError::Offline => ResponseError::KafkaStorageError,
             PartitionError::FencedEpoch { .. } => ResponseError::FencedLeaderEpoch,
             PartitionError::UnknownEpoch { .. } => ResponseError::UnknownLeaderEpoch,
             PartitionError::Append(error) => append_code(error),

@@ -25,6 +25,8 @@ pub(crate) struct OpenedFolder {
 pub enum FolderError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error("opening the partitions panicked; nothing was changed that a new start would not find")]
+    Panicked,
     #[error("partition {partition}: {source}")]
     Partition { partition: TopicPartition, source: LogError },
 }
@@ -52,10 +54,19 @@ pub(crate) fn open(path: &Path, files: &Arc<FileCache>) -> Result<OpenedFolder, 
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let finished = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| opening.work(started))).collect();
-        workers.into_iter().map(|w| w.join().unwrap_or(Ok(()))).collect::<Result<Vec<()>, _>>()
+        let joined = workers.into_iter().map(|w| w.join().unwrap_or(Err(FolderError::Panicked)));
+        joined.collect::<Result<Vec<()>, _>>()
     });
     finished?;
     let partitions = opening.done.into_inner();
+    if !clean {
+        // What recovery has read may lie in the page cache only. From here on it counts as flushed (R10), so it must be;
+        // an error here is the end: nobody may lead from a disk that does not sync.
+        dir.sync_file_system()?;
+        for partition in &partitions {
+            partition.with_log(Log::file_system_synced);
+        }
+    }
     tracing::info!(partitions = partitions.len(), clean, elapsed = ?started.elapsed(), "data folder opened");
     Ok(OpenedFolder { dir, partitions })
 }
@@ -104,8 +115,18 @@ impl Opening {
         let start = self.starts.get(name).copied().unwrap_or(Offset(0));
         let opened =
             Log::open(folder.path.clone(), config.clone(), self.files.clone(), mode, start, now_ms());
-        let (log, recovery) =
-            opened.map_err(|source| FolderError::Partition { partition: name.clone(), source })?;
+        let failed = |source| FolderError::Partition { partition: name.clone(), source };
+        let (log, recovery) = match opened {
+            Ok(opened) => opened,
+            // Damage below the recovery point: nothing is cut and nothing is served, and the others go on.
+            Err(error @ (LogError::Corrupt { .. } | LogError::Shortened { .. })) => {
+                tracing::error!(partition = %name, %error, "the partition stays offline");
+                metrics::counter!("anabranch_storage_offline_partitions_total").increment(1);
+                let topic_id = commitlog::topic_id_of(&folder.path).map_err(failed)?;
+                return Ok(LocalPartition::offline(name.clone(), topic_id, point, start));
+            }
+            Err(source) => return Err(failed(source)),
+        };
         if recovery.truncated_bytes > 0 {
             let bytes = recovery.truncated_bytes;
             tracing::warn!(partition = %name, bytes, "cut a torn tail after a crash");

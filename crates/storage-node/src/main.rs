@@ -56,10 +56,15 @@ fn run(matches: &clap::ArgMatches) -> anyhow::Result<()> {
             started => started?,
         };
         tracing::info!(node = settings.storage.node_id, kafka = %handle.kafka_address(), "storage node started");
-        interrupted.cancelled().await;
+        let refused = tokio::select! {
+            () = interrupted.cancelled() => None,
+            refused = handle.refused() => Some(refused),
+        };
         tracing::info!("shutting down");
         handle.shutdown().await;
-        signal.await??;
-        Ok(())
+        match refused {
+            Some(refused) => Err(refused.into()),
+            None => Ok(signal.await??),
+        }
     })
 }

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use commitlog::{Appended, Log, LogError, LogSlice, TimestampOffset};
+use commitlog::{Appended, Log, LogError, LogSlice};
 use domain::{LeaderEpoch, Offset, TopicConfig, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,9 +24,14 @@ pub(crate) struct LocalPartition {
 }
 
 struct State {
-    /// `None` once the partition was closed or dropped.
+    /// `None` once the partition was closed or dropped, or when it could not be opened.
     log: Option<Log>,
     leading: Option<LeaderEpoch>,
+    /// The high watermark as it was seen last: what a client has seen of it never goes back (R4).
+    committed: Offset,
+    /// Recovery point and start of a log that is offline: they must stay in the checkpoints, or the next start would
+    /// take damage for a torn tail and cut it.
+    kept: Option<(Offset, Offset)>,
 }
 
 /// What an append came to.
@@ -48,11 +53,46 @@ impl LocalPartition {
         Self {
             name,
             topic_id: log.topic_id(),
-            state: Mutex::new(State { log: Some(log), leading: None }),
+            state: Mutex::new(State { log: Some(log), leading: None, committed: Offset(0), kept: None }),
             flushing: Mutex::new(()),
             watchers: Mutex::new(Vec::new()),
             watched: AtomicBool::new(false),
         }
+    }
+
+    /// A partition whose log cannot be opened: it is known, and every request for it is refused. Its files stay.
+    pub(crate) fn offline(
+        name: TopicPartition,
+        topic_id: TopicId,
+        recovery_point: Offset,
+        start: Offset,
+    ) -> Self {
+        Self {
+            name,
+            topic_id,
+            state: Mutex::new(State {
+                log: None,
+                leading: None,
+                committed: Offset(0),
+                kept: Some((recovery_point, start)),
+            }),
+            flushing: Mutex::new(()),
+            watchers: Mutex::new(Vec::new()),
+            watched: AtomicBool::new(false),
+        }
+    }
+
+    /// Recovery point and start, for the checkpoints; `None` once the partition was closed.
+    pub(crate) fn points(&self) -> Option<(Offset, Offset)> {
+        let state = self.state.lock();
+        let of_log = |log: &Log| (log.recovery_point(), log.start_offset());
+        state.log.as_ref().map(of_log).or(state.kept)
+    }
+
+    /// Leads no more, until the metadata says so anew.
+    pub(crate) fn abdicate(&self) {
+        self.state.lock().leading = None;
+        self.wake();
     }
 
     /// Takes up what the metadata says: the settings, and whether this node leads and in which epoch.
@@ -60,13 +100,13 @@ impl LocalPartition {
         let mut state = self.state.lock();
         let newly = leading.filter(|epoch| state.leading.is_none_or(|held| held < *epoch));
         state.leading = leading;
-        if let Some(log) = &mut state.log {
-            if let Some(epoch) = newly {
-                log.assign_epoch(epoch);
-            }
-            if **log.config() != **config {
-                log.set_config(config.clone());
-            }
+        if let (Some(log), Some(epoch)) = (&mut state.log, newly) {
+            log.assign_epoch(epoch);
+        }
+        // Before the settings change: where flushing begins only now, what was seen stays seen.
+        state.committed();
+        if let Some(log) = state.log.as_mut().filter(|log| log.config() != config) {
+            log.set_config(config.clone());
         }
         drop(state);
         // Those who wait for records must learn that they wait in the wrong place.
@@ -90,29 +130,39 @@ impl LocalPartition {
     }
 
     /// Syncs what the log has up to `until` and beyond, without holding its lock meanwhile; blocks. Those who ask while
-    /// a sync is under way share the next one. After a failed sync nobody knows what is on
-    /// the disk, so it is not tried again: the replica ends here, until a restart has read what is there.
-    pub(crate) fn flush(&self, until: Offset) -> Result<Option<Offset>, LogError> {
+    /// a sync is under way share the next one. After a failed sync nobody knows what is on the disk, so it is not tried
+    /// again: the replica ends here, until a restart has read what is there.
+    ///
+    /// # Errors
+    /// It is not known to be on disk; nothing up to `until` may be acknowledged.
+    pub(crate) fn flush(&self, until: Offset) -> Result<(), PartitionError> {
         let _one_at_a_time = self.flushing.lock();
-        let already = self.with_log(|log| log.recovery_point());
-        if already.is_none_or(|flushed| flushed >= until) {
-            return Ok(already);
+        let flushed = self.with_log(|log| log.recovery_point()).ok_or(PartitionError::Offline)?;
+        if flushed >= until {
+            return Ok(());
         }
-        let Some(unflushed) = self.with_log(Log::unflushed) else { return Ok(None) };
-        let synced = unflushed.and_then(|unflushed| unflushed.sync().map(|()| unflushed));
-        match synced {
-            Ok(unflushed) => {
-                let flushed = self.with_log(|log| log.flushed(&unflushed));
-                self.wake();
-                Ok(flushed)
+        let unflushed = self.with_log(Log::unflushed).ok_or(PartitionError::Offline)??;
+        if let Err(error) = unflushed.sync() {
+            tracing::error!(partition = %self.name, %error, "taking the replica offline");
+            if let Some(log) = self.take_log() {
+                self.state.lock().kept = Some((log.recovery_point(), log.start_offset()));
             }
-            Err(error) => {
-                if matches!(error, LogError::Flush { .. }) {
-                    tracing::error!(partition = %self.name, %error, "taking the replica offline");
-                    drop(self.take_log());
-                }
-                Err(error)
-            }
+            return Err(error.into());
+        }
+        let flushed = self.with_log(|log| log.flushed(&unflushed)).ok_or(PartitionError::Offline)?;
+        self.wake();
+        match flushed >= until {
+            true => Ok(()),
+            // A truncation came between: what was to be flushed is gone.
+            false => Err(PartitionError::Offline),
+        }
+    }
+
+    /// Syncs whatever there is now.
+    pub(crate) fn flush_all(&self) -> Result<(), PartitionError> {
+        match self.with_log(|log| log.end_offset()) {
+            Some(end) => self.flush(end),
+            None => Ok(()),
         }
     }
 
@@ -125,8 +175,9 @@ impl LocalPartition {
         at_least_one: bool,
     ) -> Result<Fetched, PartitionError> {
         let mut state = self.state.lock();
-        let (log, _) = state.led(Some(current_epoch))?;
-        let high_watermark = committed_end(log);
+        state.led(Some(current_epoch))?;
+        let high_watermark = state.committed();
+        let (log, _) = state.led(None)?;
         let slice = match from == high_watermark {
             // The usual case of a consumer that has caught up.
             true => None,
@@ -146,12 +197,17 @@ impl LocalPartition {
         Ok(read(log, epoch)?)
     }
 
-    pub(crate) fn offset_for_timestamp(
-        &self,
-        current_epoch: i32,
-        timestamp: i64,
-    ) -> Result<Option<TimestampOffset>, PartitionError> {
-        self.as_leader(current_epoch, |log, _| log.offset_for_timestamp(timestamp))
+    /// The high watermark, and the leader epoch.
+    pub(crate) fn high_watermark(&self, current_epoch: i32) -> Result<(Offset, LeaderEpoch), PartitionError> {
+        let mut state = self.state.lock();
+        let (_, epoch) = state.led(Some(current_epoch))?;
+        Ok((state.committed(), epoch))
+    }
+
+    /// The high watermark, whoever leads; `None` once the log is closed.
+    pub(crate) fn committed_end(&self) -> Option<Offset> {
+        let mut state = self.state.lock();
+        state.log.is_some().then(|| state.committed())
     }
 
     /// Runs `keep` on the log, whoever leads; nothing happens once it is closed.
@@ -195,19 +251,19 @@ fn flushes(log: &Log) -> bool {
     log.config().flush_messages.is_some() || log.config().flush_ms.is_some()
 }
 
-/// The high watermark of a partition with one replica.
-pub(crate) fn committed_end(log: &Log) -> Offset {
-    match flushes(log) {
-        true => log.recovery_point().min(log.end_offset()),
-        false => log.end_offset(),
-    }
-}
-
 impl State {
+    /// The high watermark of a partition with one replica: the log's end, or its flushed end where the topic flushes.
+    fn committed(&mut self) -> Offset {
+        let Some(log) = &self.log else { return self.committed };
+        let end = if flushes(log) { log.recovery_point() } else { log.end_offset() };
+        self.committed = self.committed.max(end).min(log.end_offset());
+        self.committed
+    }
+
     /// The log, if this node leads and the caller's idea of the leader epoch (-1: none) agrees.
     fn led(&mut self, current_epoch: Option<i32>) -> Result<(&mut Log, LeaderEpoch), PartitionError> {
         let epoch = self.leading.ok_or(PartitionError::NotLeader)?;
-        let log = self.log.as_mut().ok_or(PartitionError::NotLeader)?;
+        let log = self.log.as_mut().ok_or(PartitionError::Offline)?;
         match current_epoch.filter(|e| *e >= 0) {
             Some(got) if got < epoch.0 => Err(PartitionError::FencedEpoch { got, current: epoch.0 }),
             Some(got) if got > epoch.0 => Err(PartitionError::UnknownEpoch { got, current: epoch.0 }),

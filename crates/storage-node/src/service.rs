@@ -65,6 +65,7 @@ pub struct StorageNodeHandle {
     store: Arc<Store>,
     image: WatchedImage,
     active: watch::Receiver<bool>,
+    refused: watch::Receiver<Option<ControllerError>>,
     health: Health,
     kafka: SocketAddr,
     stop_serving: CancellationToken,
@@ -92,6 +93,8 @@ impl From<&settings::Settings> for StorageNodeConfig {
                 idle_max: Duration::from_millis(storage.connection_idle_ms_max),
                 connections_max: storage.connections_max,
                 in_flight_max: 128,
+                answer_bytes_max: 1 << 20,
+                stall_max: Duration::from_secs(30),
             },
         }
     }
@@ -143,6 +146,7 @@ pub async fn start(
     health.set_unready("not registered with the controller yet");
     let controllers = ControllerClient::new(config.controllers.clone());
     let (active, is_active) = watch::channel(false);
+    let (refused, is_refused) = watch::channel(None);
     let session = Session {
         controllers: controllers.clone(),
         registration: NodeRegistration {
@@ -155,6 +159,7 @@ pub async fn start(
         },
         store: store.clone(),
         active,
+        refused,
     };
     let (_, cluster_id) = tokio::select! {
         registered = session.register() => registered.map_err(StorageNodeError::Refused)?,
@@ -202,6 +207,7 @@ pub async fn start(
         store,
         image,
         active: is_active,
+        refused: is_refused,
         health,
         kafka: kafka_bound,
         stop_serving,
@@ -253,6 +259,19 @@ impl StorageNodeHandle {
         self.active.clone()
     }
 
+    /// Waits until the controller refuses this node for good; forever, when it does not.
+    pub async fn refused(&self) -> StorageNodeError {
+        let mut refused = self.refused.clone();
+        loop {
+            if let Some(error) = refused.borrow_and_update().clone() {
+                return StorageNodeError::Refused(error);
+            }
+            if refused.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Ends its leaderships, answers what was asked, closes every log and marks the folder as clean.
     pub async fn shutdown(self) {
         self.health.set_unready("the node is shutting down");
@@ -288,8 +307,16 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 /// the mark must never speak for what is not there.
 fn close(store: &Store) {
     let mut points = Points::default();
+    let mut clean = true;
     for partition in store.all() {
-        let Some(log) = partition.take_log() else { continue };
+        let Some(log) = partition.take_log() else {
+            // Offline: a clean mark would have the next start trust what this one could not.
+            clean = false;
+            if let Some((recovery, start)) = partition.points() {
+                points.add(&partition.name, recovery, start);
+            }
+            continue;
+        };
         let start = log.start_offset();
         match log.close_unsynced() {
             Ok(end) => points.add(&partition.name, end, start),
@@ -304,7 +331,7 @@ fn close(store: &Store) {
         .dir
         .sync_file_system()
         .and_then(|()| points.write(&store.dir))
-        .and_then(|()| store.dir.write_clean_shutdown(store.epoch()));
+        .and_then(|()| if clean { store.dir.write_clean_shutdown(store.epoch()) } else { Ok(()) });
     if let Err(error) = closed {
         tracing::error!(%error, "the folder was not marked as clean");
     }

@@ -16,6 +16,8 @@ pub(crate) struct Session {
     pub(crate) store: Arc<Store>,
     /// Turns true once the controller counts this node as active.
     pub(crate) active: watch::Sender<bool>,
+    /// Set when the controller refuses this node for good: its process should end.
+    pub(crate) refused: watch::Sender<Option<ControllerError>>,
 }
 
 /// One attempt to register; it is repeated forever, since the controller may come up later.
@@ -82,8 +84,16 @@ impl Session {
             match outcome {
                 Outcome::Replaced => {
                     tracing::warn!("the controller does not know this incarnation, registering again");
-                    if let Err(error) = self.register().await {
+                    // Whoever registered after this one may lead by now.
+                    self.store.abdicate();
+                    let registered = tokio::select! {
+                        registered = self.register() => registered,
+                        () = stop.cancelled() => return,
+                    };
+                    if let Err(error) = registered {
                         tracing::error!(%error, "this node is not taken in any more");
+                        self.refused.send_replace(Some(error));
+                        return;
                     }
                 }
                 Outcome::Lost(reason) => tracing::debug!(%reason, "heartbeat stream ended"),
@@ -139,13 +149,7 @@ impl Session {
     }
 
     fn beat(&self, epoch: NodeEpoch, goodbye: bool) -> pb::HeartbeatRequest {
-        pb::HeartbeatRequest {
-            node: self.registration.node.0,
-            epoch: epoch.0,
-            metadata_version: 0,
-            ready: true,
-            goodbye,
-        }
+        pb::HeartbeatRequest { node: self.registration.node.0, epoch: epoch.0, ready: true, goodbye }
     }
 
     fn ended(&self, status: &rpc::Status) -> Outcome {

@@ -7,9 +7,11 @@ use std::{
 };
 
 use commitlog::{CheckpointKind, DataDir, DataDirError, FileCache, Log};
-use domain::{NodeEpoch, NodeId, Offset, PartitionIndex, TopicConfig, TopicId, TopicName, TopicPartition};
+use domain::{
+    LeaderEpoch, NodeEpoch, NodeId, Offset, PartitionIndex, TopicConfig, TopicId, TopicName, TopicPartition,
+};
 use metadata::{Delta, Image, Partition, Topic};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::partition::LocalPartition;
 
@@ -20,17 +22,29 @@ pub(crate) struct Store {
     files: Arc<FileCache>,
     /// The registration of this incarnation; leaderships of others are not taken up.
     epoch: AtomicI64,
-    topics: RwLock<HashMap<TopicName, LocalTopic>>,
+    topics: RwLock<HashMap<TopicName, Partitions>>,
+    /// Partitions that could not be made (a full disk, no descriptor left), to be tried again.
+    missing: Mutex<BTreeMap<TopicPartition, Missing>>,
 }
 
-struct LocalTopic {
-    id: TopicId,
-    partitions: HashMap<PartitionIndex, Arc<LocalPartition>>,
+type Partitions = HashMap<PartitionIndex, Arc<LocalPartition>>;
+
+struct Missing {
+    topic_id: TopicId,
+    config: Arc<TopicConfig>,
+    leading: Option<LeaderEpoch>,
 }
 
 impl Store {
     pub(crate) fn new(node: NodeId, dir: DataDir, files: Arc<FileCache>, found: Vec<LocalPartition>) -> Self {
-        let store = Self { node, dir, files, epoch: AtomicI64::new(-1), topics: RwLock::default() };
+        let store = Self {
+            node,
+            dir,
+            files,
+            epoch: AtomicI64::new(-1),
+            topics: RwLock::default(),
+            missing: Mutex::default(),
+        };
         for partition in found {
             store.insert(partition);
         }
@@ -38,10 +52,8 @@ impl Store {
     }
 
     fn insert(&self, partition: LocalPartition) {
-        let (name, id) = (partition.name.clone(), partition.topic_id);
-        let mut topics = self.topics.write();
-        let topic = topics.entry(name.topic).or_insert_with(|| LocalTopic { id, partitions: HashMap::new() });
-        topic.partitions.insert(name.partition, Arc::new(partition));
+        let TopicPartition { topic, partition: number } = partition.name.clone();
+        self.topics.write().entry(topic).or_default().insert(number, Arc::new(partition));
     }
 
     /// This incarnation's registration; called before the metadata that knows it arrives.
@@ -54,11 +66,11 @@ impl Store {
     }
 
     pub(crate) fn get(&self, topic: &str, partition: PartitionIndex) -> Option<Arc<LocalPartition>> {
-        self.topics.read().get(topic)?.partitions.get(&partition).cloned()
+        self.topics.read().get(topic)?.get(&partition).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<LocalPartition>> {
-        self.topics.read().values().flat_map(|t| t.partitions.values().cloned()).collect()
+        self.topics.read().values().flat_map(|t| t.values().cloned()).collect()
     }
 
     /// Makes, drops and leads partitions as the image says. Blocks: it makes folders.
@@ -98,68 +110,82 @@ impl Store {
         topic: &Topic,
         partitions: impl Iterator<Item = (PartitionIndex, &'a Partition)>,
     ) {
-        let stale = self.topics.read().get(&topic.name).is_some_and(|known| known.id != topic.id);
-        if stale {
-            // Deleted and made again while this node was away.
-            self.drop_topic_whatever_its_id(&topic.name);
-        }
         let config = Arc::new(image.topic_config(topic));
         for (number, partition) in partitions.filter(|(_, p)| p.replicas.contains(&self.node)) {
             let leading = (partition.leader == Some(self.node)).then_some(partition.leader_epoch);
             let name = TopicPartition::new(topic.name.clone(), number);
             match self.get(topic.name.as_str(), number) {
-                Some(local) => local.follow(leading, &config),
-                None => match self.create(name.clone(), topic.id, &config) {
-                    Ok(local) => {
-                        local.follow(leading, &config);
-                        self.insert(local);
-                    }
-                    Err(error) => tracing::error!(partition = %name, %error, "a partition could not be made"),
-                },
+                Some(local) if local.topic_id == topic.id => {
+                    local.follow(leading, &config);
+                    continue;
+                }
+                // Deleted and made again while this node was away.
+                Some(stale) => self.drop_partition(&stale),
+                None => {}
+            }
+            self.make(name, Missing { topic_id: topic.id, config: config.clone(), leading });
+        }
+    }
+
+    fn make(&self, name: TopicPartition, wanted: Missing) {
+        let dir = self.dir.partition_path(&name);
+        match Log::create(dir, wanted.topic_id, wanted.config.clone(), self.files.clone()) {
+            Ok(log) => {
+                let local = LocalPartition::new(name, log);
+                local.follow(wanted.leading, &wanted.config);
+                self.insert(local);
+            }
+            Err(error) => {
+                tracing::error!(partition = %name, %error, "a partition could not be made, to be tried again");
+                self.missing.lock().insert(name, wanted);
             }
         }
     }
 
-    fn create(
-        &self,
-        name: TopicPartition,
-        id: TopicId,
-        config: &Arc<TopicConfig>,
-    ) -> Result<LocalPartition, commitlog::LogError> {
-        let log = Log::create(self.dir.partition_path(&name), id, config.clone(), self.files.clone())?;
-        Ok(LocalPartition::new(name, log))
+    /// Tries again what could not be made.
+    pub(crate) fn make_missing(&self) {
+        let missing = std::mem::take(&mut *self.missing.lock());
+        for (name, wanted) in missing {
+            if self.get(name.topic.as_str(), name.partition).is_none() {
+                self.make(name, wanted);
+            }
+        }
+    }
+
+    /// Leads nothing any more: another process has this node's place.
+    pub(crate) fn abdicate(&self) {
+        self.all().iter().for_each(|p| p.abdicate());
     }
 
     /// Drops what the cluster has deleted while this node was away.
     fn drop_unknown(&self, image: &Image) {
-        let unknown: Vec<(TopicName, TopicId)> = self
-            .topics
-            .read()
-            .iter()
-            .filter(|(_, topic)| image.topic_by_id(topic.id).is_none())
-            .map(|(name, topic)| (name.clone(), topic.id))
-            .collect();
-        for (name, id) in unknown {
-            tracing::info!(topic = %name, %id, "dropping a topic that was deleted meanwhile");
-            self.drop_topic(&name, id);
+        self.missing.lock().retain(|_, wanted| image.topic_by_id(wanted.topic_id).is_some());
+        for partition in self.all().iter().filter(|p| image.topic_by_id(p.topic_id).is_none()) {
+            tracing::info!(partition = %partition.name, "dropping a partition whose topic was deleted meanwhile");
+            self.drop_partition(partition);
         }
     }
 
     fn drop_topic(&self, name: &TopicName, id: TopicId) {
-        if self.topics.read().get(name).is_some_and(|t| t.id == id) {
-            self.drop_topic_whatever_its_id(name);
-        }
+        self.missing.lock().retain(|_, wanted| wanted.topic_id != id);
+        let partitions: Vec<_> =
+            self.topics.read().get(name).into_iter().flat_map(|t| t.values().cloned()).collect();
+        partitions.iter().filter(|p| p.topic_id == id).for_each(|p| self.drop_partition(p));
     }
 
-    fn drop_topic_whatever_its_id(&self, name: &TopicName) {
-        let Some(topic) = self.topics.write().remove(name) else {
-            return;
-        };
-        for partition in topic.partitions.into_values() {
-            drop(partition.take_log());
-            if let Err(error) = self.dir.retire_partition(&partition.name, uuid::Uuid::new_v4()) {
-                tracing::error!(partition = %partition.name, %error, "a deleted partition's folder stays");
+    fn drop_partition(&self, partition: &LocalPartition) {
+        {
+            let mut topics = self.topics.write();
+            if let Some(known) = topics.get_mut(&partition.name.topic) {
+                known.remove(&partition.name.partition);
+                if known.is_empty() {
+                    topics.remove(&partition.name.topic);
+                }
             }
+        }
+        drop(partition.take_log());
+        if let Err(error) = self.dir.retire_partition(&partition.name, uuid::Uuid::new_v4()) {
+            tracing::error!(partition = %partition.name, %error, "a deleted partition's folder stays");
         }
     }
 
@@ -167,8 +193,7 @@ impl Store {
     pub(crate) fn write_checkpoints(&self) -> Result<(), DataDirError> {
         let mut points = Points::default();
         for partition in self.all() {
-            let found = partition.with_log(|log| (log.recovery_point(), log.start_offset()));
-            if let Some((recovery, start)) = found {
+            if let Some((recovery, start)) = partition.points() {
                 points.add(&partition.name, recovery, start);
             }
         }

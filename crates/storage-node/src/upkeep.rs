@@ -1,10 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use domain::Offset;
 use replica::PRODUCER_EXPIRATION_MS;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::now_ms, partition::committed_end, store::Store};
+use crate::{clock::now_ms, store::Store};
 
 /// A log with more than this behind its recovery point is flushed, so that a recovery stays short.
 const UNFLUSHED_BYTES_MAX: i64 = 64 << 20;
@@ -33,9 +32,9 @@ fn retain(store: &Store) {
     let now_ms = now_ms();
     let mut moved = false;
     for partition in store.all() {
+        let Some(committed) = partition.committed_end() else { continue };
         let retained = partition.with_log(|log| {
             log.expire_producers(now_ms, PRODUCER_EXPIRATION_MS);
-            let committed = committed_end(log);
             log.apply_retention(now_ms, committed)
         });
         match retained {
@@ -64,6 +63,7 @@ fn remove_deleted(store: &Store) {
             tracing::error!(partition = %partition.name, %error, "deleted segments stay");
         }
     }
+    store.make_missing();
     if let Err(error) = store.dir.remove_retired() {
         tracing::error!(%error, "a deleted partition's folder stays");
     }
@@ -78,7 +78,7 @@ fn flush_large(store: &Store) {
         if behind != Some(true) {
             continue;
         }
-        match partition.flush(Offset(i64::MAX)) {
+        match partition.flush_all() {
             Ok(_) => flushed = true,
             Err(error) => tracing::error!(partition = %partition.name, %error, "flush failed"),
         }

@@ -17,8 +17,11 @@ pub(crate) struct Connection<H> {
     incoming: BytesMut,
     /// The size of the last frame: the next read makes room for one like it.
     frame_bytes_last: usize,
-    waiting: FuturesOrdered<BoxFuture<'static, Result<Response, FrameError>>>,
+    /// Answers to come, and whether each is one of those that are ready and held.
+    waiting: FuturesOrdered<BoxFuture<'static, Result<(Response, bool), FrameError>>>,
     outgoing: Outgoing,
+    /// Bytes of answers that are ready and wait behind one that is not.
+    held_bytes: usize,
 }
 
 /// Room for a read when nothing is known yet.
@@ -53,6 +56,7 @@ impl<H: Handler> Connection<H> {
             frame_bytes_last: 0,
             waiting: FuturesOrdered::new(),
             outgoing: Outgoing::default(),
+            held_bytes: 0,
         }
     }
 
@@ -72,15 +76,25 @@ impl<H: Handler> Connection<H> {
 
     async fn serve(&mut self, stop: CancellationToken) -> Result<(), Ended> {
         loop {
-            self.outgoing.flush(&self.stream).await?;
-            let may_read = self.waiting.len() < self.config.in_flight_max;
+            tokio::select! {
+                biased;
+                flushed = self.outgoing.flush(&self.stream, self.config.stall_max) => flushed?,
+                () = stop.cancelled() => return self.finish().await,
+            }
+            let has_room = self.has_room();
+            if has_room && self.has_frame()? {
+                // More than one turn's worth was pipelined; others get their turn, too.
+                tokio::task::yield_now().await;
+                self.take_frames()?;
+                continue;
+            }
             tokio::select! {
                 biased;
                 Some(response) = self.waiting.next(), if !self.waiting.is_empty() => {
-                    self.outgoing.push(response?);
+                    self.put_out(response?);
                     self.take_finished()?;
                 }
-                readable = self.stream.readable(), if may_read => {
+                readable = self.stream.readable(), if has_room => {
                     readable?;
                     if !self.read()? {
                         return self.finish().await;
@@ -101,9 +115,9 @@ impl<H: Handler> Connection<H> {
     async fn finish(&mut self) -> Result<(), Ended> {
         let answered = async {
             while let Some(response) = self.waiting.next().await {
-                self.outgoing.push(response?);
+                self.put_out(response?);
             }
-            self.outgoing.flush(&self.stream).await.map_err(Ended::from)
+            self.outgoing.flush(&self.stream, self.config.stall_max).await.map_err(Ended::from)
         };
         tokio::time::timeout(std::time::Duration::from_secs(5), answered).await.unwrap_or(Ok(()))
     }
@@ -143,15 +157,32 @@ impl<H: Handler> Connection<H> {
         self.incoming.first_chunk::<4>().map(|b| i32::from_be_bytes(*b))
     }
 
+    /// The length of the frame that stands whole at the front of what was read.
+    fn frame(&self) -> Result<Option<usize>, Ended> {
+        let Some(claimed) = self.claimed_length() else { return Ok(None) };
+        let max = self.config.request_bytes_max;
+        let length = usize::try_from(claimed)
+            .ok()
+            .filter(|l| (FRAME_BYTES_MIN..=max).contains(l))
+            .ok_or(Ended::Length { claimed, max })?;
+        Ok((self.incoming.len() >= length + 4).then_some(length))
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < self.config.in_flight_max
+            && self.outgoing.bytes() + self.held_bytes < self.config.answer_bytes_max
+    }
+
+    fn has_frame(&self) -> Result<bool, Ended> {
+        Ok(self.frame()?.is_some())
+    }
+
+    /// Takes the requests that are there, as far as their answers find room: a client that only sends and never reads
+    /// takes no more of this process than that.
     fn take_frames(&mut self) -> Result<(), Ended> {
-        while let Some(claimed) = self.claimed_length() {
-            let max = self.config.request_bytes_max;
-            let length = usize::try_from(claimed)
-                .ok()
-                .filter(|l| (FRAME_BYTES_MIN..=max).contains(l))
-                .ok_or(Ended::Length { claimed, max })?;
-            if self.incoming.len() < length + 4 {
-                break;
+        while let Some(length) = self.frame()? {
+            if !self.has_room() {
+                return Ok(());
             }
             self.incoming.advance(4);
             self.frame_bytes_last = length + 4;
@@ -164,8 +195,13 @@ impl<H: Handler> Connection<H> {
                 Reply::None => {}
                 Reply::Close => return Err(Ended::Io(io::Error::other("an unacknowledged request failed"))),
                 Reply::Now(response) if self.waiting.is_empty() => self.outgoing.push(response),
-                Reply::Now(response) => self.waiting.push_back(async move { Ok(response) }.boxed()),
-                Reply::Later(response) => self.waiting.push_back(response),
+                Reply::Now(response) => {
+                    self.held_bytes += response.len();
+                    self.waiting.push_back(async move { Ok((response, true)) }.boxed());
+                }
+                Reply::Later(response) => {
+                    self.waiting.push_back(async move { Ok((response.await?, false)) }.boxed());
+                }
             }
         }
         if self.incoming.is_empty() {
@@ -178,8 +214,15 @@ impl<H: Handler> Connection<H> {
     /// Takes answers that are ready without waiting for more, so that they share a write.
     fn take_finished(&mut self) -> Result<(), Ended> {
         while let Some(Some(response)) = self.waiting.next().now_or_never() {
-            self.outgoing.push(response?);
+            self.put_out(response?);
         }
         Ok(())
+    }
+
+    fn put_out(&mut self, (response, was_held): (Response, bool)) {
+        if was_held {
+            self.held_bytes -= response.len();
+        }
+        self.outgoing.push(response);
     }
 }

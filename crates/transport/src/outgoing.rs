@@ -3,6 +3,7 @@ use std::{
     fs::File,
     io::{self, IoSlice},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -29,10 +30,20 @@ enum Piece {
     File(FileSlice),
 }
 
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File(slice) => slice.bytes,
+        }
+    }
+}
+
 /// What waits to be written to one connection.
 #[derive(Default)]
 pub(crate) struct Outgoing {
     pieces: VecDeque<Piece>,
+    bytes: usize,
 }
 
 /// More slices than this are not written by one call.
@@ -58,6 +69,12 @@ impl Response {
     }
 }
 
+impl Response {
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(Piece::len).sum()
+    }
+}
+
 impl From<Encoded> for Response {
     fn from(encoded: Encoded) -> Self {
         Self::new(encoded, Vec::new())
@@ -66,11 +83,18 @@ impl From<Encoded> for Response {
 
 impl Outgoing {
     pub(crate) fn push(&mut self, response: Response) {
+        self.bytes += response.len();
         self.pieces.extend(response.pieces);
     }
 
-    /// Writes everything, waiting for the socket where it must.
-    pub(crate) async fn flush(&mut self, stream: &TcpStream) -> io::Result<()> {
+    /// How much waits; file slices count, although they take no memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Writes everything, waiting for the socket where it must, but no longer than `stall_max` without progress. May be
+    /// dropped while it waits, and called again.
+    pub(crate) async fn flush(&mut self, stream: &TcpStream, stall_max: Duration) -> io::Result<()> {
         while let Some(first) = self.pieces.front_mut() {
             let written = match first {
                 Piece::File(slice) if slice.bytes == 0 => Ok(0),
@@ -79,7 +103,11 @@ impl Outgoing {
             };
             match written {
                 Ok(written) => self.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let stalled =
+                        |_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answers");
+                    tokio::time::timeout(stall_max, stream.writable()).await.map_err(stalled)??;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -103,11 +131,9 @@ impl Outgoing {
     }
 
     fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
         while let Some(first) = self.pieces.front_mut() {
-            let left = match first {
-                Piece::Bytes(bytes) => bytes.len(),
-                Piece::File(slice) => slice.bytes,
-            };
+            let left = first.len();
             if written < left {
                 match first {
                     Piece::Bytes(bytes) => bytes.advance(written),

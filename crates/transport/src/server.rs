@@ -38,8 +38,12 @@ pub struct ServerConfig {
     pub idle_max: Duration,
     /// Further connections are closed at once.
     pub connections_max: usize,
-    /// Requests of one connection that wait for their answers; no more are read meanwhile.
+    /// Requests of one connection that wait for their answers; no more are taken meanwhile.
     pub in_flight_max: usize,
+    /// Bytes of answers of one connection that wait for the client to read; no more requests are taken meanwhile.
+    pub answer_bytes_max: usize,
+    /// A client that reads nothing of its answers for so long is cut off.
+    pub stall_max: Duration,
 }
 
 /// After an error of `accept` (no descriptor left, say), before the next try.

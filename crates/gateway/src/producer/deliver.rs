@@ -21,6 +21,10 @@ use crate::routing::{Backoff, Route, RouteError, route};
 /// An attempt is given up after this, so that a leader that went silent is asked again elsewhere.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 
+/// A leader whose disk does nothing but fail is given up after so many attempts, and not before so long.
+const DISK_FAILURES_MAX: u32 = 3;
+const DISK_FAILING_MAX: Duration = Duration::from_secs(2);
+
 /// A batch on its way: what was tried and what is known of it.
 struct Delivery<'a> {
     shared: &'a Shared,
@@ -30,7 +34,15 @@ struct Delivery<'a> {
     encoded: Option<Bytes>,
     /// An earlier attempt may have been carried out.
     perhaps_written: bool,
+    disk: Option<FailingDisk>,
     last: String,
+}
+
+/// A leader that answered every attempt in a row with a failure of its disk.
+struct FailingDisk {
+    address: String,
+    since: Instant,
+    failures: u32,
 }
 
 /// Sends a batch until it is written, refused, or out of time. Returns who the queue's next batch is from.
@@ -47,6 +59,7 @@ pub(super) async fn deliver(
         identity,
         encoded: None,
         perhaps_written: false,
+        disk: None,
         last: "no attempt was made".to_owned(),
     };
     let mut backoff = Backoff::new();
@@ -97,12 +110,21 @@ impl Delivery<'_> {
         let within = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_MAX);
         let request = self.request(bytes, within);
         let answer = self.shared.upstream.produce(&route.address, request, within).await;
-        match judge(answer, self.queue.target.partition) {
+        let verdict = judge(answer, self.queue.target.partition);
+        if !matches!(verdict, Verdict::DiskFailed { .. }) {
+            self.disk = None;
+        }
+        match verdict {
             Verdict::Written(written) => Some(Ok(written)),
             Verdict::Again { perhaps_written, reason } => {
                 self.perhaps_written |= perhaps_written;
                 self.last = reason;
                 None
+            }
+            Verdict::DiskFailed { reason } => {
+                self.perhaps_written = true;
+                self.last = reason;
+                self.disk_failed(&route.address).map(Err)
             }
             // Asked again as somebody else, records that were written after all would be there twice.
             Verdict::Stranger { reason } if self.perhaps_written => Some(Err(ProduceError::Unknown(reason))),
@@ -115,6 +137,22 @@ impl Delivery<'_> {
                 Some(Err(self.failed(ProduceError::Refused { code, message })))
             }
         }
+    }
+
+    /// The end of asking a leader whose disk fails; `None`: it may pass, try again. An fsync that failed may have left the
+    /// records in the log, so the outcome stays unknown.
+    fn disk_failed(&mut self, address: &str) -> Option<ProduceError> {
+        let now = Instant::now();
+        let known = self.disk.take().filter(|disk| disk.address == address);
+        let mut disk =
+            known.unwrap_or_else(|| FailingDisk { address: address.to_owned(), since: now, failures: 0 });
+        disk.failures += 1;
+        let FailingDisk { since, failures, .. } = *self.disk.insert(disk);
+        let given_up = failures >= DISK_FAILURES_MAX && now.duration_since(since) >= DISK_FAILING_MAX;
+        given_up.then(|| {
+            let message = format!("the disk of the leader at {address} keeps failing: {}", self.last);
+            ProduceError::Unknown(message)
+        })
     }
 
     /// The batch as the current identity sends it; takes an identity if there is none.

@@ -238,6 +238,35 @@ async fn a_refusal_is_definite_unless_an_earlier_attempt_may_have_been_written()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_only_fails_is_given_up_early_with_an_unknown_outcome() {
+    let failing = || Does::Answer(ResponseError::KafkaStorageError);
+    let bench = Bench::new((0..500).map(|_| failing()));
+    let start = Instant::now();
+    let error = bench.send("a").await.unwrap_err();
+    let took = start.elapsed();
+    assert!(matches!(error, ProduceError::Unknown(_)), "{error}");
+    assert!(error.to_string().contains("keeps failing") && error.to_string().contains("(56)"), "{error}");
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
+    assert!(bench.seen().len() >= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_recovers_is_not_given_up() {
+    let failing = || Does::Answer(ResponseError::KafkaStorageError);
+    let bench = Bench::new([failing(), failing(), Does::NotReached, failing(), failing()]);
+    assert_eq!(bench.send("a").await, Ok(0));
+    assert_eq!(bench.seen().len(), 5, "the same producer and sequence: {:?}", bench.seen());
+    // What is no failure of the disk begins the count anew.
+    let mixed = (0..500).map(|i| match i % 4 {
+        3 => Does::Answer(ResponseError::NotEnoughReplicas),
+        _ => failing(),
+    });
+    let start = Instant::now();
+    let error = Bench::new(mixed).send("a").await.unwrap_err();
+    assert!(matches!(error, ProduceError::Unknown(_)) && start.elapsed() > Duration::from_secs(29), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_waits_for_what_is_under_way_but_not_forever() {
     let bench = Bench::new([]);
     let receipt = bench.push(&["a"]).remove(0);

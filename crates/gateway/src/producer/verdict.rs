@@ -16,6 +16,10 @@ pub(super) enum Verdict {
         perhaps_written: bool,
         reason: String,
     },
+    /// The leader's disk failed (a full one, say). It may have been written; asking again helps only if that passes.
+    DiskFailed {
+        reason: String,
+    },
     /// The leader does not know the producer as the batch presents it. This attempt wrote nothing.
     Stranger {
         reason: String,
@@ -92,6 +96,7 @@ fn judge_code(code: ResponseError, details: Option<String>) -> Verdict {
         E::NotLeaderOrFollower | E::UnknownServerError => {
             Verdict::Again { perhaps_written: true, reason: message }
         }
+        E::KafkaStorageError => Verdict::DiskFailed { reason: message },
         code if code.is_retriable() => Verdict::Again { perhaps_written: true, reason: message },
         code => Verdict::Refused { code, message },
     }
@@ -120,6 +125,7 @@ mod tests {
     fn perhaps_written(verdict: Verdict) -> Option<bool> {
         match verdict {
             Verdict::Again { perhaps_written, .. } => Some(perhaps_written),
+            Verdict::DiskFailed { .. } => Some(true),
             _ => None,
         }
     }

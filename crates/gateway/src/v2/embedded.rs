@@ -11,7 +11,11 @@ use base64::{
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{ApiError, negotiate::Embedded};
+use crate::{
+    ApiError,
+    negotiate::Embedded,
+    surrogates::{half_a_character, lone_surrogate},
+};
 
 /// Standard base64; padding may be missing, as Java's decoder allows.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -30,7 +34,10 @@ pub(crate) fn bytes_of<'a>(
         return Ok(None);
     }
     match form {
-        Embedded::Json => Ok(Some(raw.get().as_bytes().into())),
+        Embedded::Json => match lone_surrogate(raw.get()) {
+            None => Ok(Some(raw.get().as_bytes().into())),
+            Some(escape) => Err(ApiError::unprocessable(half_a_character(&place(), escape))),
+        },
         Embedded::Binary => {
             let text = text_of(raw)
                 .ok_or_else(|| ApiError::unprocessable(format!("{} is not a string of base64", place())))?;
@@ -73,7 +80,13 @@ impl<'a> Out<'a> {
     pub(crate) fn new(form: Embedded, bytes: &'a [u8]) -> Result<Self, String> {
         match form {
             Embedded::Binary => Ok(Out::Base64(bytes)),
-            Embedded::Json => serde_json::from_slice(bytes).map(Out::Json).map_err(|e| e.to_string()),
+            Embedded::Json => {
+                let raw: &RawValue = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+                match lone_surrogate(raw.get()) {
+                    None => Ok(Out::Json(raw)),
+                    Some(escape) => Err(half_a_character("a string", escape)),
+                }
+            }
         }
     }
 }
@@ -120,6 +133,7 @@ mod tests {
         assert_eq!(out(Embedded::Json, b" {\"a\": 1.50} "), Ok("{\"a\": 1.50}".to_owned()));
         assert_eq!(out(Embedded::Json, b"hi"), Err(()));
         assert_eq!(out(Embedded::Json, b""), Err(()));
+        assert_eq!(out(Embedded::Json, br#""\ud800""#), Err(()), "half a character");
         assert_eq!(out(Embedded::Json, b"\"\xff\""), Err(()));
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     ApiError,
     limits::Whole,
     negotiate::{Embedded, produced_form},
+    object::Object,
     place::At,
     producer::{OutRecord, ProduceError, Receipt, TopicRules, now_ms},
     routing::Target,
@@ -19,7 +20,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct Body<'a> {
     #[serde(borrow)]
-    records: Vec<Entry<'a>>,
+    records: Vec<Object<Entry<'a>>>,
     // Confluent's clients send these along; binary and JSON have no schemas.
     #[serde(default, rename = "key_schema")]
     _key_schema: IgnoredAny,
@@ -147,14 +148,14 @@ fn parse<'a>(
     only: Option<PartitionIndex>,
     now: i64,
 ) -> Result<Vec<(Option<PartitionIndex>, OutRecord<'a>)>, ApiError> {
-    let body: Body<'a> = serde_json::from_slice(body).map_err(|e| match e.classify() {
+    let Object(body): Object<Body<'a>> = serde_json::from_slice(body).map_err(|e| match e.classify() {
         Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
         _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
     })?;
     if body.records.is_empty() {
         return Err(ApiError::unprocessable("records is empty"));
     }
-    let record = |(index, entry): (usize, Entry<'a>)| {
+    let record = |(index, Object(entry)): (usize, Object<Entry<'a>>)| {
         let named = entry.partition.map(PartitionIndex);
         if let (Some(only), Some(named)) = (only, named)
             && only != named

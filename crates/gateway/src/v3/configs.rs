@@ -7,6 +7,7 @@ use super::shape::{Links, List, Object};
 use crate::{
     ApiError,
     app::CONTROLLER_MAX,
+    object::Object,
     place::{At, JsonBody},
 };
 
@@ -40,7 +41,7 @@ pub(crate) struct Put {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Alter {
-    data: Vec<Change>,
+    data: Vec<Object<Change>>,
     #[serde(default)]
     validate_only: bool,
 }
@@ -82,7 +83,7 @@ pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
 }
 
 pub(crate) async fn alter(at: At, JsonBody(wanted): JsonBody<Alter>) -> Result<StatusCode, ApiError> {
-    let changes: Result<Vec<ConfigChange>, ApiError> = wanted.data.into_iter().map(parsed).collect();
+    let changes: Result<Vec<ConfigChange>, ApiError> = wanted.data.into_iter().map(|Object(change)| parsed(change)).collect();
     alter_topic(&at, &changes?, wanted.validate_only).await
 }
 

@@ -4,6 +4,7 @@
 //! (A parser that begins anew with each piece would take quadratic time, at the pleasure of the client.)
 
 use bytes::{Bytes, BytesMut};
+use serde::de::IgnoredAny;
 
 /// The stream cannot be understood from here on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +13,9 @@ pub(crate) enum FramingError {
     TooLarge { max: usize },
     #[error("the body is not a sequence of JSON objects: one cannot begin with '{}'", char::from(*.0).escape_default())]
     NotAnObject(u8),
+    /// The place is where it stops being JSON, counted from where the record begins.
+    #[error("the record that begins at byte {begin} of the body is not JSON: {reason}")]
+    Malformed { begin: usize, reason: String },
     #[error("the body ends in the middle of a record")]
     Unfinished,
 }
@@ -22,6 +26,8 @@ pub(crate) struct Framer {
     buffer: BytesMut,
     /// How far the buffer was looked at.
     scanned: usize,
+    /// How much of the stream was cut off before the buffer.
+    cut: usize,
     /// Braces and brackets that are open.
     depth: usize,
     in_string: bool,
@@ -34,6 +40,7 @@ impl Framer {
         Self {
             buffer: BytesMut::new(),
             scanned: 0,
+            cut: 0,
             depth: 0,
             in_string: false,
             escaped: false,
@@ -62,6 +69,7 @@ impl Framer {
             if self.ends_object(byte) {
                 let object = self.buffer.split_to(self.scanned).freeze();
                 self.scanned = 0;
+                self.cut += object.len();
                 return Ok(Some(object));
             }
         }
@@ -70,9 +78,15 @@ impl Framer {
 
     /// The stream ended: is there something left?
     pub(crate) fn finish(&self) -> Result<(), FramingError> {
-        match self.buffer.is_empty() {
-            true => Ok(()),
-            false => Err(FramingError::Unfinished),
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        // More would have made a record of it, or nothing could.
+        match serde_json::from_slice::<IgnoredAny>(&self.buffer) {
+            Err(error) if !error.is_eof() => {
+                Err(FramingError::Malformed { begin: self.cut, reason: error.to_string() })
+            }
+            _ => Err(FramingError::Unfinished),
         }
     }
 
@@ -80,6 +94,7 @@ impl Framer {
         let blank = self.buffer.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
         // Splitting drops what was skipped without moving the rest.
         drop(self.buffer.split_to(blank));
+        self.cut += blank;
         match self.buffer.first() {
             None | Some(b'{') => Ok(()),
             Some(other) => Err(FramingError::NotAnObject(*other)),
@@ -146,6 +161,21 @@ mod tests {
         assert_eq!(error("}"), FramingError::NotAnObject(b'}'));
         assert_eq!(error("{\"a\": 1"), FramingError::Unfinished);
         assert_eq!(error("{\"a\": \"}"), FramingError::Unfinished);
+    }
+
+    #[test]
+    fn malformed_json_is_not_called_a_premature_end() {
+        let error = |text: &str| cut([text.as_bytes().to_vec()], 100).unwrap_err();
+        let malformed = error("{\"value\":1}  {bad");
+        let FramingError::Malformed { begin: 13, reason } = &malformed else { panic!("{malformed}") };
+        assert!(reason.ends_with("at line 1 column 2"), "{reason}");
+        assert!(malformed.to_string().contains("begins at byte 13"), "{malformed}");
+        for text in ["{\"a\": nope", "{\"a\" 1", "{\"a\":\"\\x", "{,", "{\"a\":[1 2"] {
+            assert!(matches!(error(text), FramingError::Malformed { begin: 0, .. }), "{text}");
+        }
+        for text in ["{", "{\"a", "{\"a\":\"\\u12", "{\"a\":tru", "{\"a\":[1,", "{\"a\":1"] {
+            assert_eq!(error(text), FramingError::Unfinished, "{text}");
+        }
     }
 
     #[test]

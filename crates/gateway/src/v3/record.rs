@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use domain::PartitionIndex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
 use serde_json::value::RawValue;
 
 use crate::{
     ApiError,
+    object::Object,
     producer::OutRecord,
+    surrogates::{half_a_character, lone_surrogate},
     time::parse_rfc3339,
     v2::embedded::{from_base64, text_of},
 };
@@ -18,11 +20,11 @@ use crate::{
 struct Entry<'a> {
     partition_id: Option<i32>,
     #[serde(default, borrow)]
-    headers: Vec<Header<'a>>,
+    headers: Vec<Object<Header<'a>>>,
     #[serde(borrow)]
-    key: Option<Data<'a>>,
+    key: Option<Object<Data<'a>>>,
     #[serde(borrow)]
-    value: Option<Data<'a>>,
+    value: Option<Object<Data<'a>>>,
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
 }
@@ -39,7 +41,7 @@ struct Header<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Data<'a> {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "format")]
     format: Format,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -52,6 +54,11 @@ pub(crate) enum Format {
     Binary,
     Json,
     String,
+}
+
+/// Serde alone takes `{"JSON":null}` as well.
+fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+    Format::deserialize(Cow::<'de, str>::deserialize(deserializer)?.into_deserializer())
 }
 
 /// What the report says of a key or a value.
@@ -73,16 +80,16 @@ pub(crate) struct Asked<'a> {
 
 /// Reads one object of the stream. `now`: the time of a record that has none of its own.
 pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
-    let entry: Entry<'_> = serde_json::from_slice(object)
+    let Object(entry): Object<Entry<'_>> = serde_json::from_slice(object)
         .map_err(|e| ApiError::bad_request(format!("the record is not what is expected: {e}")))?;
     let (key, value) = (bytes_of("key", &entry.key)?, bytes_of("value", &entry.value)?);
-    let headers = entry.headers.into_iter().enumerate().map(|(index, header)| {
+    let headers = entry.headers.into_iter().enumerate().map(|(index, Object(header))| {
         let place = || format!("headers[{index}].value");
         let value = header.value.map(|text| from_base64(&text, place)).transpose()?;
         Ok::<_, ApiError>((header.name, value))
     });
-    let size = |data: &Option<Data<'_>>, bytes: &Option<Cow<'_, [u8]>>| {
-        data.as_ref().map(|data| Size { format: data.format, size: bytes.as_ref().map_or(0, |b| b.len()) })
+    let size = |data: &Option<Object<Data<'_>>>, bytes: &Option<Cow<'_, [u8]>>| {
+        data.as_ref().map(|Object(data)| Size { format: data.format, size: bytes.as_ref().map_or(0, |b| b.len()) })
     };
     Ok(Asked {
         partition: entry.partition_id.map(PartitionIndex),
@@ -97,13 +104,16 @@ pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
     })
 }
 
-fn bytes_of<'a>(place: &str, data: &Option<Data<'a>>) -> Result<Option<Cow<'a, [u8]>>, ApiError> {
-    let Some((format, raw)) = data.as_ref().and_then(|d| Some((d.format, d.data?))) else {
+fn bytes_of<'a>(place: &str, data: &Option<Object<Data<'a>>>) -> Result<Option<Cow<'a, [u8]>>, ApiError> {
+    let Some((format, raw)) = data.as_ref().and_then(|Object(d)| Some((d.format, d.data?))) else {
         return Ok(None);
     };
     let text = || text_of(raw).ok_or_else(|| ApiError::bad_request(format!("{place}.data is not a string")));
     Ok(Some(match format {
-        Format::Json => raw.get().as_bytes().into(),
+        Format::Json => match lone_surrogate(raw.get()) {
+            None => raw.get().as_bytes().into(),
+            Some(escape) => return Err(ApiError::bad_request(half_a_character(&format!("{place}.data"), escape))),
+        },
         Format::String => match text()? {
             Cow::Borrowed(text) => text.as_bytes().into(),
             Cow::Owned(text) => text.into_bytes().into(),

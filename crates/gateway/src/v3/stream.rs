@@ -42,6 +42,7 @@ pub(crate) async fn produce(
     body: Body,
 ) -> Result<Response, ApiError> {
     negotiate::require_json(&headers)?;
+    negotiate::require_identity(&headers)?;
     at.topic()?;
     let mut incoming = Incoming::new(&at, body);
     // What is wrong with the first record is known before there is an answer: nothing was taken then.
@@ -208,7 +209,7 @@ impl Incoming {
 fn refused(error: FramingError) -> ApiError {
     match error {
         FramingError::TooLarge { .. } => ApiError::too_large(error.to_string()),
-        FramingError::NotAnObject(_) | FramingError::Unfinished => ApiError::bad_request(error.to_string()),
+        FramingError::NotAnObject(_) | FramingError::Malformed { .. } | FramingError::Unfinished => ApiError::bad_request(error.to_string()),
     }
 }
 

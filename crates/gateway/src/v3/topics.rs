@@ -34,9 +34,9 @@ pub(crate) struct Create {
     partitions_count: Option<i32>,
     replication_factor: Option<i16>,
     #[serde(default)]
-    replicas_assignments: Vec<Assignment>,
+    replicas_assignments: Vec<Object<Assignment>>,
     #[serde(default)]
-    configs: Vec<Config>,
+    configs: Vec<Object<Config>>,
     #[serde(default)]
     validate_only: bool,
 }

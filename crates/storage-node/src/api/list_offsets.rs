@@ -10,11 +10,7 @@ use wire::{
     },
 };
 
-use crate::{
-    broker::Broker,
-    errors::PartitionError,
-    partition::{LocalPartition, committed_end},
-};
+use crate::{broker::Broker, errors::PartitionError, partition::LocalPartition};
 
 // Timestamps that are no times (KIP-79, 734, 405, 1005).
 const LATEST: i64 = -1;
@@ -75,21 +71,26 @@ type Found = Option<(i64, i64, i32)>;
 fn find(local: &LocalPartition, asked: &ListOffsetsPartition) -> Result<Found, PartitionError> {
     let current = asked.current_leader_epoch;
     match asked.timestamp {
-        LATEST => local.as_leader(current, |log, epoch| Ok(Some((NONE, committed_end(log).0, epoch.0)))),
+        LATEST => {
+            let (committed, epoch) = local.high_watermark(current)?;
+            Ok(Some((NONE, committed.0, epoch.0)))
+        }
         EARLIEST | EARLIEST_LOCAL => local.as_leader(current, |log, epoch| {
             let start = log.start_offset();
             let epoch = log.epochs().epoch_at(start).unwrap_or(epoch);
             Ok(Some((NONE, start.0, epoch.0)))
         }),
-        MAX_TIMESTAMP => {
-            let newest = local.as_leader(current, |log, _| log.max_timestamp_offset())?;
-            Ok(newest.map(|f| (f.timestamp, f.offset.0, f.leader_epoch.0)))
-        }
         // Nothing is tiered.
         LATEST_TIERED => local.as_leader(current, |_, _| Ok(None)),
         timestamp => {
-            let found = local.offset_for_timestamp(current, timestamp)?;
-            Ok(found.map(|f| (f.timestamp, f.offset.0, f.leader_epoch.0)))
+            // A record above the high watermark is nobody's to see (R9).
+            let (committed, _) = local.high_watermark(current)?;
+            let found = local.as_leader(current, |log, _| match timestamp {
+                MAX_TIMESTAMP => log.max_timestamp_offset(),
+                timestamp => log.offset_for_timestamp(timestamp),
+            })?;
+            let seen = found.filter(|f| f.offset < committed);
+            Ok(seen.map(|f| (f.timestamp, f.offset.0, f.leader_epoch.0)))
         }
     }
 }

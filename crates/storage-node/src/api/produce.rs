@@ -140,7 +140,7 @@ fn flush(unflushed: &[(Arc<LocalPartition>, Offset)], response: &mut ProduceResp
         });
         let answers = of_topic.flat_map(|t| &mut t.partition_responses);
         for answer in answers.filter(|p| p.index == partition.name.partition.0) {
-            *answer = refusal(answer.index, ResponseError::KafkaStorageError, &error.to_string());
+            *answer = refusal(answer.index, error.code(), &error.to_string());
         }
     }
 }
