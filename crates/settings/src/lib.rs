@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod advertised;
+mod check;
 mod load;
 mod tree;
 

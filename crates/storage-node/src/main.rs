@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 
 fn run(matches: &clap::ArgMatches) -> anyhow::Result<()> {
     let settings = settings::load(&Sources::new(matches, std::env::vars()))?;
+    settings.storage.check(&settings.controller.seeds)?;
     if matches.get_flag("check-config") {
         println!("the configuration is valid");
         return Ok(());

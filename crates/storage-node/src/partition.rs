@@ -271,3 +271,66 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use commitlog::FileCache;
+    use domain::{PartitionIndex, TopicName};
+    use records::{BatchBuilder, Compression};
+
+    use super::*;
+
+    fn led_partition(dir: &std::path::Path, config: TopicConfig) -> LocalPartition {
+        let name = TopicPartition::new(TopicName::new("t").unwrap(), PartitionIndex(0));
+        let config = Arc::new(config);
+        let id = TopicId(uuid::Uuid::from_u128(1));
+        let log = Log::create(dir.join("t-0"), id, config.clone(), FileCache::new(4)).unwrap();
+        let partition = LocalPartition::new(name, log);
+        partition.follow(Some(LeaderEpoch(0)), &config);
+        partition
+    }
+
+    fn batch() -> Bytes {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(1_000, None, Some(b"x"), &[]);
+        builder.build()
+    }
+
+    /// Whoever waited behind a failed sync was told that it had succeeded.
+    #[test]
+    fn a_flush_of_a_log_that_is_gone_is_no_success() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition =
+            led_partition(dir.path(), TopicConfig { flush_messages: Some(1), ..TopicConfig::default() });
+        let here = partition.append(&batch(), 2_000).unwrap();
+        assert!(here.flush_first);
+        drop(partition.take_log());
+        let flushed = partition.flush(here.appended.last_offset.plus(1));
+        assert!(matches!(flushed, Err(PartitionError::Offline)), "{flushed:?}");
+    }
+
+    #[test]
+    fn a_record_is_seen_once_it_is_flushed_where_the_topic_flushes() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition =
+            led_partition(dir.path(), TopicConfig { flush_messages: Some(1), ..TopicConfig::default() });
+        partition.append(&batch(), 2_000).unwrap();
+        assert_eq!(partition.committed_end(), Some(Offset(0)));
+        partition.flush(Offset(1)).unwrap();
+        assert_eq!(partition.committed_end(), Some(Offset(1)));
+    }
+
+    #[test]
+    fn an_epoch_that_is_not_the_leaders_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = led_partition(dir.path(), TopicConfig::default());
+        partition.follow(Some(LeaderEpoch(3)), &Arc::new(TopicConfig::default()));
+        let code = |epoch| partition.high_watermark(epoch).map(|(hw, _)| hw).map_err(|e| e.code());
+        assert_eq!(code(3), Ok(Offset(0)));
+        assert_eq!(code(-1), Ok(Offset(0)));
+        assert_eq!(code(2), Err(wire::ResponseError::FencedLeaderEpoch));
+        assert_eq!(code(4), Err(wire::ResponseError::UnknownLeaderEpoch));
+        partition.abdicate();
+        assert_eq!(code(3), Err(wire::ResponseError::NotLeaderOrFollower));
+    }
+}
