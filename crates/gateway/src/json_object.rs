@@ -9,9 +9,9 @@ use serde::{
 
 /// A structure that stands as a JSON object. Serde alone reads one from an array as well, its fields in the order of their
 /// declaration, so that `["k","v",0]` would be a record. Every structure of a body is wrapped in this, wherever it stands.
-pub(crate) struct Object<T>(pub(crate) T);
+pub(crate) struct JsonObject<T>(pub(crate) T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(OnlyMaps(PhantomData)).map(Self)
     }
@@ -47,8 +47,10 @@ mod tests {
 
     #[test]
     fn an_array_is_no_object_and_what_is_inside_may_be_borrowed() {
-        let read = |json: &'static str| serde_json::from_str::<Object<Pair<'_>>>(json).map_err(|e| e.to_string());
-        let Object(pair) = read(r#"{"raw": [1.0,  2],"number":5}"#).unwrap();
+        let read = |json: &'static str| {
+            serde_json::from_str::<JsonObject<Pair<'_>>>(json).map_err(|e| e.to_string())
+        };
+        let JsonObject(pair) = read(r#"{"raw": [1.0,  2],"number":5}"#).unwrap();
         assert_eq!((pair.raw.get(), pair.number), ("[1.0,  2]", Some(5)));
         let error = read("[1,5]").err().unwrap();
         assert!(error.starts_with("invalid type: sequence, expected a JSON object at line 1"), "{error}");

@@ -6,6 +6,7 @@ mod connection;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod json_object;
 mod leader;
 mod limits;
 mod negotiate;
@@ -18,6 +19,7 @@ mod router;
 mod router_tests;
 mod routing;
 mod service;
+mod surrogates;
 mod time;
 mod v2;
 mod v3;

@@ -26,6 +26,7 @@ fn run() -> anyhow::Result<()> {
     let command = settings::flags(command, &["log.", "controller.seeds", "gateway."]);
     let matches = command.get_matches();
     let settings = settings::load(&Sources::new(&matches, std::env::vars()))?;
+    settings.gateway.check(&settings.controller.seeds)?;
     if matches.get_flag("check-config") {
         println!("the configuration is valid");
         return Ok(());

@@ -10,7 +10,7 @@ use domain::{ClusterId, PartitionIndex};
 use metadata::{Image, Partition, Topic};
 use serde::de::DeserializeOwned;
 
-use crate::{ApiError, App, limits::Whole, negotiate, object::Object, routing::Target};
+use crate::{ApiError, App, json_object::JsonObject, limits::Whole, negotiate, routing::Target};
 
 /// Where a request points: the path's parameters, resolved in one image of the metadata. A `{cluster}` in the path is the
 /// one that this gateway serves, or the request ends here.
@@ -94,7 +94,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         negotiate::require_json(request.headers())?;
         let whole = Whole::from_request(request, app).await?;
-        let parsed = serde_json::from_slice::<Object<T>>(&whole.bytes);
-        parsed.map(|Object(body)| Self(body)).map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))
+        let parsed = serde_json::from_slice::<JsonObject<T>>(&whole.bytes);
+        parsed
+            .map(|JsonObject(body)| Self(body))
+            .map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))
     }
 }

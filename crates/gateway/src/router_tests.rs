@@ -151,6 +151,101 @@ async fn a_bad_produce_request_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_object_anywhere_in_a_body() {
+    for body in [
+        r#"[[[null,"viaarray",0]]]"#,
+        r#"{"records":[["k","v",0]]}"#,
+        r#"{"records":[{"value":1},[null,2,0]]}"#,
+        r#"[[{"value":1}]]"#,
+    ] {
+        let answer = call("POST", "/topics/orders", V2_JSON, body).await;
+        assert_eq!(answer.error(), (422, 422), "{body}");
+        assert!(
+            answer.body["message"].as_str().unwrap().contains("expected a JSON object"),
+            "{}",
+            answer.body
+        );
+    }
+    for (path, body) in [
+        ("/topics/orders/records", r#"{"value":["JSON",1]}"#),
+        ("/topics/orders/records", r#"{"key":["STRING","k"]}"#),
+        ("/topics/orders/records", r#"{"headers":[["h","eA=="]]}"#),
+        ("/topics/orders/records", r#"[0,[],null,["JSON",1],null]"#),
+        ("/topics", r#"["t",1]"#),
+        ("/topics", r#"{"topic_name":"t","configs":[["retention.ms","1"]]}"#),
+        ("/topics", r#"{"topic_name":"t","replicas_assignments":[[0,[0]]]}"#),
+        ("/topics/orders/configs:alter", r#"[[{"name":"retention.ms"}]]"#),
+        ("/topics/orders/configs:alter", r#"{"data":[["retention.ms","1","SET"]]}"#),
+    ] {
+        let path = format!("/v3/clusters/{CLUSTER}{path}");
+        assert_eq!(call("POST", &path, "application/json", body).await.error(), (400, 400), "{path} {body}");
+    }
+    let config = format!("/v3/clusters/{CLUSTER}/topics/orders/configs/retention.ms");
+    assert_eq!(call("PUT", &config, "application/json", r#"["1"]"#).await.error(), (400, 400));
+    let topic = format!("/v3/clusters/{CLUSTER}/topics/orders");
+    assert_eq!(call("PATCH", &topic, "application/json", "[5]").await.error(), (400, 400));
+}
+
+#[tokio::test]
+async fn json_with_half_a_character_is_refused_by_name() {
+    let body = r#"{"records":[{"value":1},{"value":{"a":"\ud800"}}]}"#;
+    let answer = call("POST", "/topics/orders", V2_JSON, body).await;
+    assert_eq!(answer.error(), (422, 422));
+    assert_eq!(answer.body["message"], r"records[1].value is not text: \ud800 is half of a character");
+    let answer = call("POST", "/topics/orders", V2_JSON, r#"{"records":[{"key":"\udc00","value":1}]}"#).await;
+    assert_eq!(answer.error(), (422, 422));
+    let records = format!("/v3/clusters/{CLUSTER}/topics/orders/records");
+    let body = r#"{"value":{"type":"JSON","data":"\ud800"}}"#;
+    let answer = call("POST", &records, "application/json", body).await;
+    assert_eq!(answer.error(), (400, 400));
+    assert!(answer.body["message"].as_str().unwrap().starts_with("value.data"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_by_name() {
+    let records = format!("/v3/clusters/{CLUSTER}/topics/orders/records");
+    let topics = format!("/v3/clusters/{CLUSTER}/topics");
+    for (path, content_type) in
+        [("/topics/orders", V2_JSON), (&records, "application/json"), (&topics, "application/json")]
+    {
+        let encoded = async |encoding: &str| {
+            let request = Request::post(path)
+                .header(header::CONTENT_TYPE, content_type)
+                .header(header::CONTENT_ENCODING, encoding);
+            send(&rest(), request.body(Body::from("{\"vaule\":1}")).unwrap()).await
+        };
+        for encoding in ["gzip", "GZIP", "identity, br", "deflate"] {
+            let answer = encoded(encoding).await;
+            assert_eq!(answer.error(), (415, 415), "{path} {encoding}");
+            let named = encoding.rsplit(' ').next().unwrap();
+            assert!(answer.body["message"].as_str().unwrap().contains(named), "{}", answer.body);
+        }
+        assert_ne!(encoded("Identity").await.status, 415);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn malformed_json_in_a_stream_is_called_that() {
+    let limits = LimitSettings { produce_ms_max: 1_000, ..LimitSettings::default() };
+    let router = fixture::rest(fixture::image(), limits);
+    let records = format!("/v3/clusters/{CLUSTER}/topics/orders/records");
+    let last = async |body: &'static str| {
+        let request = Request::post(&records).header(header::CONTENT_TYPE, "application/json");
+        let answer = send(&router, request.body(Body::from(body)).unwrap()).await;
+        let text = answer.body.as_str().unwrap().to_owned();
+        let line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        (line["error_code"].as_i64().unwrap(), line["message"].as_str().unwrap().to_owned())
+    };
+    let (code, message) = last(r#"{"value":{"type":"JSON","data":1}} {bad"#).await;
+    assert!(
+        code == 400 && message.contains("begins at byte 35") && message.contains("column 2"),
+        "{message}"
+    );
+    let (code, message) = last(r#"{"value":{"type":"JSON","data":1}} {"value":"#).await;
+    assert_eq!((code, message.as_str()), (400, "the body ends in the middle of a record"));
+}
+
+#[tokio::test]
 async fn a_bad_read_is_refused() {
     let records = "/topics/orders/partitions/0/records";
     assert_eq!(get(records).await.error(), (400, 400));

@@ -263,7 +263,10 @@ async fn a_disk_that_recovers_is_not_given_up() {
     });
     let start = Instant::now();
     let error = Bench::new(mixed).send("a").await.unwrap_err();
-    assert!(matches!(error, ProduceError::Unknown(_)) && start.elapsed() > Duration::from_secs(29), "{error}");
+    assert!(
+        matches!(error, ProduceError::Unknown(_)) && start.elapsed() > Duration::from_secs(29),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,9 +8,9 @@ use serde_json::{error::Category, value::RawValue};
 use super::embedded::bytes_of;
 use crate::{
     ApiError,
+    json_object::JsonObject,
     limits::Whole,
     negotiate::{Embedded, produced_form},
-    object::Object,
     place::At,
     producer::{OutRecord, ProduceError, Receipt, TopicRules, now_ms},
     routing::Target,
@@ -20,7 +20,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct Body<'a> {
     #[serde(borrow)]
-    records: Vec<Object<Entry<'a>>>,
+    records: Vec<JsonObject<Entry<'a>>>,
     // Confluent's clients send these along; binary and JSON have no schemas.
     #[serde(default, rename = "key_schema")]
     _key_schema: IgnoredAny,
@@ -148,14 +148,15 @@ fn parse<'a>(
     only: Option<PartitionIndex>,
     now: i64,
 ) -> Result<Vec<(Option<PartitionIndex>, OutRecord<'a>)>, ApiError> {
-    let Object(body): Object<Body<'a>> = serde_json::from_slice(body).map_err(|e| match e.classify() {
-        Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
-        _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
-    })?;
+    let JsonObject(body): JsonObject<Body<'a>> =
+        serde_json::from_slice(body).map_err(|e| match e.classify() {
+            Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
+            _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
+        })?;
     if body.records.is_empty() {
         return Err(ApiError::unprocessable("records is empty"));
     }
-    let record = |(index, Object(entry)): (usize, Object<Entry<'a>>)| {
+    let record = |(index, JsonObject(entry)): (usize, JsonObject<Entry<'a>>)| {
         let named = entry.partition.map(PartitionIndex);
         if let (Some(only), Some(named)) = (only, named)
             && only != named

@@ -7,7 +7,7 @@ use super::shape::{Links, List, Object};
 use crate::{
     ApiError,
     app::CONTROLLER_MAX,
-    object::Object,
+    json_object::JsonObject,
     place::{At, JsonBody},
 };
 
@@ -41,7 +41,7 @@ pub(crate) struct Put {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Alter {
-    data: Vec<Object<Change>>,
+    data: Vec<JsonObject<Change>>,
     #[serde(default)]
     validate_only: bool,
 }
@@ -83,7 +83,8 @@ pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
 }
 
 pub(crate) async fn alter(at: At, JsonBody(wanted): JsonBody<Alter>) -> Result<StatusCode, ApiError> {
-    let changes: Result<Vec<ConfigChange>, ApiError> = wanted.data.into_iter().map(|Object(change)| parsed(change)).collect();
+    let changes: Result<Vec<ConfigChange>, ApiError> =
+        wanted.data.into_iter().map(|JsonObject(change)| parsed(change)).collect();
     alter_topic(&at, &changes?, wanted.validate_only).await
 }
 

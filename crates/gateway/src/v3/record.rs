@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     ApiError,
-    object::Object,
+    json_object::JsonObject,
     producer::OutRecord,
     surrogates::{half_a_character, lone_surrogate},
     time::parse_rfc3339,
@@ -20,11 +20,11 @@ use crate::{
 struct Entry<'a> {
     partition_id: Option<i32>,
     #[serde(default, borrow)]
-    headers: Vec<Object<Header<'a>>>,
+    headers: Vec<JsonObject<Header<'a>>>,
     #[serde(borrow)]
-    key: Option<Object<Data<'a>>>,
+    key: Option<JsonObject<Data<'a>>>,
     #[serde(borrow)]
-    value: Option<Object<Data<'a>>>,
+    value: Option<JsonObject<Data<'a>>>,
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
 }
@@ -80,16 +80,17 @@ pub(crate) struct Asked<'a> {
 
 /// Reads one object of the stream. `now`: the time of a record that has none of its own.
 pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
-    let Object(entry): Object<Entry<'_>> = serde_json::from_slice(object)
+    let JsonObject(entry): JsonObject<Entry<'_>> = serde_json::from_slice(object)
         .map_err(|e| ApiError::bad_request(format!("the record is not what is expected: {e}")))?;
     let (key, value) = (bytes_of("key", &entry.key)?, bytes_of("value", &entry.value)?);
-    let headers = entry.headers.into_iter().enumerate().map(|(index, Object(header))| {
+    let headers = entry.headers.into_iter().enumerate().map(|(index, JsonObject(header))| {
         let place = || format!("headers[{index}].value");
         let value = header.value.map(|text| from_base64(&text, place)).transpose()?;
         Ok::<_, ApiError>((header.name, value))
     });
-    let size = |data: &Option<Object<Data<'_>>>, bytes: &Option<Cow<'_, [u8]>>| {
-        data.as_ref().map(|Object(data)| Size { format: data.format, size: bytes.as_ref().map_or(0, |b| b.len()) })
+    let size = |data: &Option<JsonObject<Data<'_>>>, bytes: &Option<Cow<'_, [u8]>>| {
+        data.as_ref()
+            .map(|JsonObject(data)| Size { format: data.format, size: bytes.as_ref().map_or(0, |b| b.len()) })
     };
     Ok(Asked {
         partition: entry.partition_id.map(PartitionIndex),
@@ -104,15 +105,17 @@ pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
     })
 }
 
-fn bytes_of<'a>(place: &str, data: &Option<Object<Data<'a>>>) -> Result<Option<Cow<'a, [u8]>>, ApiError> {
-    let Some((format, raw)) = data.as_ref().and_then(|Object(d)| Some((d.format, d.data?))) else {
+fn bytes_of<'a>(place: &str, data: &Option<JsonObject<Data<'a>>>) -> Result<Option<Cow<'a, [u8]>>, ApiError> {
+    let Some((format, raw)) = data.as_ref().and_then(|JsonObject(d)| Some((d.format, d.data?))) else {
         return Ok(None);
     };
     let text = || text_of(raw).ok_or_else(|| ApiError::bad_request(format!("{place}.data is not a string")));
     Ok(Some(match format {
         Format::Json => match lone_surrogate(raw.get()) {
             None => raw.get().as_bytes().into(),
-            Some(escape) => return Err(ApiError::bad_request(half_a_character(&format!("{place}.data"), escape))),
+            Some(escape) => {
+                return Err(ApiError::bad_request(half_a_character(&format!("{place}.data"), escape)));
+            }
         },
         Format::String => match text()? {
             Cow::Borrowed(text) => text.as_bytes().into(),
@@ -201,6 +204,7 @@ mod tests {
         assert!(message(r#"{"vaule":{}}"#).contains("vaule"));
         assert!(message(r#"{"value":{"type":"AVRO","data":1}}"#).contains("AVRO"));
         assert!(message(r#"{"value":{"data":1}}"#).contains("type"));
+        assert!(message(r#"{"value":{"type":{"JSON":null},"data":1}}"#).contains("expected a"));
         assert!(message(r#"{"value": nope}"#).contains("line 1"));
         assert_eq!(message(r#"{"value":{"type":"STRING","data":5}}"#), "value.data is not a string");
         assert!(message(r#"{"key":{"type":"BINARY","data":"?"}}"#).starts_with("key.data is not base64"));

@@ -209,7 +209,9 @@ impl Incoming {
 fn refused(error: FramingError) -> ApiError {
     match error {
         FramingError::TooLarge { .. } => ApiError::too_large(error.to_string()),
-        FramingError::NotAnObject(_) | FramingError::Malformed { .. } | FramingError::Unfinished => ApiError::bad_request(error.to_string()),
+        FramingError::NotAnObject(_) | FramingError::Malformed { .. } | FramingError::Unfinished => {
+            ApiError::bad_request(error.to_string())
+        }
     }
 }
 

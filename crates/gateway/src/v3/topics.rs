@@ -13,6 +13,7 @@ use super::shape::{Links, List, Object, Related, topic_path};
 use crate::{
     ApiError,
     app::CONTROLLER_MAX,
+    json_object::JsonObject,
     place::{At, JsonBody},
 };
 
@@ -34,9 +35,9 @@ pub(crate) struct Create {
     partitions_count: Option<i32>,
     replication_factor: Option<i16>,
     #[serde(default)]
-    replicas_assignments: Vec<Object<Assignment>>,
+    replicas_assignments: Vec<JsonObject<Assignment>>,
     #[serde(default)]
-    configs: Vec<Object<Config>>,
+    configs: Vec<JsonObject<Config>>,
     #[serde(default)]
     validate_only: bool,
 }
@@ -111,7 +112,8 @@ pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
 }
 
 fn spec(wanted: Create, id: TopicId) -> Result<TopicSpec, ApiError> {
-    let mut assignments = wanted.replicas_assignments;
+    let assignments = wanted.replicas_assignments.into_iter().map(|JsonObject(assignment)| assignment);
+    let mut assignments: Vec<Assignment> = assignments.collect();
     assignments.sort_by_key(|a| a.partition_id);
     let expected = 0..;
     if let Some((_, assignment)) =
@@ -124,7 +126,7 @@ fn spec(wanted: Create, id: TopicId) -> Result<TopicSpec, ApiError> {
         return Err(ApiError::invalid(message));
     }
     let mut configs = ConfigOverrides::new();
-    for config in wanted.configs {
+    for JsonObject(config) in wanted.configs {
         if let Some(value) = config.value {
             configs.insert(config.name, value);
         }
