@@ -37,6 +37,13 @@ struct Place {
     error: Option<String>,
 }
 
+impl Place {
+    /// The record was not written, and another attempt may succeed: no leader in time, or too much at once.
+    fn is_retriable(&self) -> bool {
+        matches!(self.error_code, Some(50302 | 503 | 429))
+    }
+}
+
 /// How the run ended, before everything was sent.
 enum Stop {
     Interrupted,
@@ -116,12 +123,15 @@ async fn send(rest: &Rest, args: &ProduceArgs, batch: &Batch) -> Result<Vec<Plac
     let give_up = Instant::now() + RETRY_MAX;
     loop {
         let answer = rest.post::<Produced>(&path, V2_BINARY, batch.body()).await;
-        match answer {
-            Err(error) if error.is_retriable() && Instant::now() < give_up => {
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            answer => return answer.map(|produced| produced.offsets),
+        // If some records were written, sending the others again could change their order.
+        let again = match &answer {
+            Ok(produced) => !produced.offsets.is_empty() && produced.offsets.iter().all(Place::is_retriable),
+            Err(error) => error.is_retriable(),
+        };
+        if !again || Instant::now() >= give_up {
+            return answer.map(|produced| produced.offsets);
         }
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
@@ -135,4 +145,117 @@ fn describe(batch: &Batch, error: &RestError) -> String {
 
 fn unanswered(batch: &Batch) -> String {
     format!("{}: interrupted before the answer came; this may have been written, or not", batch.lines())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    const WRITTEN: &str = r#"{"offsets":[{"partition":0,"offset":7,"error_code":null,"error":null}]}"#;
+    const NO_LEADER: &str =
+        r#"{"offsets":[{"partition":0,"offset":null,"error_code":50302,"error":"no leader"}]}"#;
+    const UNKNOWN: &str = r#"{"offsets":[{"partition":0,"offset":null,"error_code":50003,"error":"lost"}]}"#;
+
+    /// What a gateway does with the next request.
+    enum Does {
+        Answer(&'static str),
+        /// Takes the connection and resets it at once.
+        Reset,
+        /// Reads the request and closes.
+        ReadAndClose,
+    }
+
+    fn args() -> ProduceArgs {
+        match Cli::parse_from(["anabranch", "produce", "t"]).command {
+            Command::Produce(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn read_request(stream: &mut TcpStream) {
+        let mut request = Vec::new();
+        let mut byte = [0];
+        // All of it fits in one batch: its end is the end of its JSON.
+        while !request.ends_with(b"]}") && stream.read(&mut byte).unwrap() > 0 {
+            request.push(byte[0]);
+        }
+    }
+
+    fn answer(mut stream: TcpStream, body: &str) {
+        read_request(&mut stream);
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    }
+
+    /// Serves the script, one connection after another, and tells how many requests are left of it.
+    async fn sent_to(script: Vec<Does>) -> (Result<Vec<Place>, RestError>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let left = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(script.len()));
+        let counted = left.clone();
+        std::thread::spawn(move || {
+            for does in script {
+                let (mut stream, _) = listener.accept().unwrap();
+                counted.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                match does {
+                    Does::Answer(body) => answer(stream, body),
+                    Does::Reset => {
+                        #[expect(deprecated, reason = "without a wait")]
+                        tokio::net::TcpSocket::from_std_stream(stream)
+                            .set_linger(Some(Duration::ZERO))
+                            .unwrap();
+                    }
+                    Does::ReadAndClose => read_request(&mut stream),
+                }
+            }
+        });
+        let batch = batch::tests::one_record();
+        let sent = send(&Rest::new(&url).unwrap(), &args(), &batch).await;
+        (sent, left.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_was_definitely_not_written_is_sent_again() {
+        let (sent, left) = sent_to(vec![Does::Answer(NO_LEADER), Does::Answer(WRITTEN)]).await;
+        assert_eq!((sent.unwrap()[0].partition, left), (Some(0), 0));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_outcome_is_never_sent_again() {
+        let (sent, left) = sent_to(vec![Does::Answer(UNKNOWN), Does::Answer(WRITTEN)]).await;
+        assert_eq!((sent.unwrap()[0].error_code, left), (Some(50003), 1));
+        let (sent, left) = sent_to(vec![Does::ReadAndClose, Does::Answer(WRITTEN)]).await;
+        let error = sent.unwrap_err();
+        assert!(error.is_unknown() && left == 1, "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_reset_connection_is_sent_again_or_called_unknown() {
+        let (sent, left) = sent_to(vec![Does::Reset, Does::Answer(WRITTEN)]).await;
+        match sent {
+            Ok(places) => assert_eq!((places[0].partition, left), (Some(0), 0)),
+            Err(error) => assert!(error.is_unknown() && left == 1, "{error}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_comes_back_in_time_is_sent_to() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        std::thread::spawn(move || {
+            // Refused meanwhile, a few times.
+            std::thread::sleep(RETRY_PAUSE * 3);
+            let (stream, _) = TcpListener::bind(address).unwrap().accept().unwrap();
+            answer(stream, WRITTEN);
+        });
+        let rest = Rest::new(&format!("http://{address}")).unwrap();
+        assert_eq!(send(&rest, &args(), &batch::tests::one_record()).await.unwrap()[0].partition, Some(0));
+    }
 }

@@ -184,6 +184,8 @@ impl Rest {
         match error.is_connect() {
             true if is_refused(root) => RestError::Refused { url },
             true => RestError::Unreachable { url, reason: root.to_string() },
+            // The connection ended before anything of the request was written: it was not carried out.
+            false if is_canceled(error) => RestError::Unreachable { url, reason: root.to_string() },
             false if error.is_timeout() => {
                 RestError::Lost { url, reason: format!("nothing came for {} s", SILENCE_MAX.as_secs()) }
             }
@@ -199,6 +201,17 @@ fn refusal(status: u16, url: String, body: &[u8]) -> RestError {
         }
         Err(_) => RestError::Foreign { url, status },
     }
+}
+
+fn is_canceled(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {

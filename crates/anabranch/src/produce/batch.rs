@@ -166,8 +166,14 @@ fn split_key<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8]
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in crate::produce) fn one_record() -> Batch {
+        let mut batch = Batch::new(1);
+        batch.push(None, b"v");
+        batch
+    }
 
     async fn packed(
         blocks: Vec<&'static [u8]>,
