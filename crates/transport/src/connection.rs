@@ -1,4 +1,4 @@
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -17,6 +17,8 @@ pub(crate) struct Connection<H> {
     incoming: BytesMut,
     /// The size of the last frame: the next read makes room for one like it.
     frame_bytes_last: usize,
+    /// How much is read at once, at least.
+    read_room: usize,
     /// Answers to come, and whether each is one of those that are ready and held.
     waiting: FuturesOrdered<BoxFuture<'static, Result<(Response, bool), FrameError>>>,
     outgoing: Outgoing,
@@ -26,8 +28,13 @@ pub(crate) struct Connection<H> {
 
 /// Room for a read when nothing is known yet.
 const READ_BYTES: usize = 64 << 10;
+/// What it grows to while the reads fill it.
+const READ_BYTES_MAX: usize = 256 << 10;
 /// Room is made for a large frame at once up to this; beyond, it grows as the bytes come.
 const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
+
+/// How long a connection keeps its empty buffer for the next request.
+const BUFFER_KEPT: Duration = Duration::from_millis(100);
 
 /// Why a connection ended, other than by the client's wish.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +61,7 @@ impl<H: Handler> Connection<H> {
             handler,
             incoming: BytesMut::new(),
             frame_bytes_last: 0,
+            read_room: READ_BYTES,
             waiting: FuturesOrdered::new(),
             outgoing: Outgoing::default(),
             held_bytes: 0,
@@ -103,6 +111,12 @@ impl<H: Handler> Connection<H> {
                 }
                 // What was asked is answered; nothing new is taken.
                 () = stop.cancelled() => return self.finish().await,
+                // An idle connection holds no buffer; a busy one uses its own again, whose pages are there already.
+                () = tokio::time::sleep(BUFFER_KEPT), if self.holds_idle_buffer() => {
+                    self.incoming = BytesMut::new();
+                    self.frame_bytes_last = 0;
+                    self.read_room = READ_BYTES;
+                }
                 () = tokio::time::sleep(self.config.idle_max), if self.waiting.is_empty() => {
                     tracing::debug!(peer = %self.peer, "closing an idle connection");
                     return Ok(());
@@ -119,7 +133,7 @@ impl<H: Handler> Connection<H> {
             }
             self.outgoing.flush(&self.stream, self.config.stall_max).await.map_err(Ended::from)
         };
-        tokio::time::timeout(std::time::Duration::from_secs(5), answered).await.unwrap_or(Ok(()))
+        tokio::time::timeout(Duration::from_secs(5), answered).await.unwrap_or(Ok(()))
     }
 
     /// Reads what is there. False when the client has ended the connection.
@@ -128,16 +142,23 @@ impl<H: Handler> Connection<H> {
             let missing = self.frame_bytes_missing();
             // What a client only claims takes no memory: the room doubles with what has come, unless this client has
             // sent as large a frame before.
-            let earned = READ_BYTES.max(self.incoming.len()).max(self.frame_bytes_last);
-            self.incoming.reserve(missing.clamp(READ_BYTES, earned.min(READ_AHEAD_BYTES_MAX)));
-            match self.stream.try_read_buf(&mut self.incoming) {
+            let earned = self.read_room.max(self.incoming.len()).max(self.frame_bytes_last);
+            let room = missing.clamp(self.read_room, earned.min(READ_AHEAD_BYTES_MAX));
+            self.incoming.reserve(room);
+            let read = match self.stream.try_read_buf(&mut self.incoming) {
                 Ok(0) => return Ok(false),
-                // A whole large frame is worth another read before anything is done with it.
-                Ok(_) if self.frame_bytes_missing() > 0 && self.incoming.len() >= READ_BYTES => {}
-                Ok(_) => return Ok(true),
+                Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
+            };
+            if self.incoming.len() == self.incoming.capacity() {
+                // There was more than fitted: a client that pipelines is read in larger pieces.
+                self.read_room = (self.read_room * 2).min(READ_BYTES_MAX);
+            }
+            // A whole large frame is worth another read before anything is done with it.
+            if self.frame_bytes_missing() == 0 || self.incoming.len() < READ_BYTES || read < READ_BYTES {
+                return Ok(true);
             }
         }
     }
@@ -166,6 +187,10 @@ impl<H: Handler> Connection<H> {
             .filter(|l| (FRAME_BYTES_MIN..=max).contains(l))
             .ok_or(Ended::Length { claimed, max })?;
         Ok((self.incoming.len() >= length + 4).then_some(length))
+    }
+
+    fn holds_idle_buffer(&self) -> bool {
+        self.incoming.is_empty() && self.incoming.capacity() > 0
     }
 
     fn has_room(&self) -> bool {
@@ -203,10 +228,6 @@ impl<H: Handler> Connection<H> {
                     self.waiting.push_back(async move { Ok((response.await?, false)) }.boxed());
                 }
             }
-        }
-        if self.incoming.is_empty() {
-            // An idle connection holds no buffer.
-            self.incoming = BytesMut::new();
         }
         Ok(())
     }
