@@ -9,6 +9,11 @@ pub struct EpochCache {
     starts: Vec<(LeaderEpoch, Offset)>,
 }
 
+/// A follower's last epoch that the leader does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("leader epoch {0} is newer than all of this log's")]
+pub struct UnknownEpoch(pub LeaderEpoch);
+
 impl EpochCache {
     pub const fn new() -> Self {
         Self { starts: Vec::new() }
@@ -65,6 +70,33 @@ impl EpochCache {
         // An epoch before the first known one ends, at the latest, where that begins.
         let floor = above.checked_sub(1).map_or(epoch, |index| self.starts[index].0);
         Some((floor, end))
+    }
+
+    /// What a leader tells a follower whose log ends at `offset` with a record of epoch `last`: nothing if the two agree up
+    /// to there, else the largest epoch not above `last` that the leader has, and where that ends (KIP-595's diverging
+    /// epoch). A follower without any record has no `last` and agrees.
+    ///
+    /// # Errors
+    /// The follower's epoch is newer than all that the leader has: it is not its follower, or knows another history.
+    pub fn divergence(
+        &self,
+        last: LeaderEpoch,
+        offset: Offset,
+        log_end: Offset,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, UnknownEpoch> {
+        if last.0 < 0 {
+            return Ok(None);
+        }
+        let (epoch, end) = self.end_offset_for(last, log_end).ok_or(UnknownEpoch(last))?;
+        Ok((epoch < last || end < offset).then_some((epoch, end)))
+    }
+
+    /// Where a follower cuts its log when the leader names a diverging epoch: at the smaller of the two ends of the last
+    /// epoch that both have (KIP-279). One answer may not be enough; the next fetch shows.
+    pub fn truncation(&self, diverging: (LeaderEpoch, Offset), log_end: Offset) -> Offset {
+        let (epoch, theirs) = diverging;
+        let own = self.end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
+        own.min(theirs).min(log_end)
     }
 
     /// Forgets epochs that start at or after `end`, and says whether there were any. To be called for every truncation,

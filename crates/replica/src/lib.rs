@@ -1,10 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod epochs;
+mod leader;
 mod producers;
+mod replica;
+mod state;
+#[cfg(test)]
+mod tests;
 
-pub use epochs::EpochCache;
+pub use epochs::{EpochCache, UnknownEpoch};
 pub use producers::{
     PRODUCER_BATCHES_KEPT, PRODUCER_EXPIRATION_MS, ProducerBatch, ProducerRefusal, ProducerState, Producers,
     SequenceCheck,
 };
+pub use replica::{Adopted, Fetched, Replica};
+pub use state::{FollowerFetch, LogEnd, PartitionState, Proposal, ReplicaRefusal};
