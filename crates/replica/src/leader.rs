@@ -40,7 +40,12 @@ impl Leader {
         Self { me, epoch_start: own.end, own, followers: Vec::new(), pending: None, began_ms: now_ms }
     }
 
-    pub(crate) fn appended(&mut self, own: LogEnd) {
+    /// Who had everything until now has not begun to lag before now, however long ago it fetched last: a partition
+    /// without traffic is not asked for again and again.
+    pub(crate) fn appended(&mut self, now_ms: u64, own: LogEnd) {
+        for follower in self.followers.iter_mut().filter(|f| f.end >= self.own.counted) {
+            follower.caught_up_ms = now_ms;
+        }
         self.own = own;
     }
 

@@ -55,7 +55,7 @@ impl Replica {
         match (state.leader, &mut self.role) {
             (Some(leader), Role::Leader(role)) if leader == self.me && !new_epoch => {
                 role.adopted(state);
-                role.appended(own);
+                role.appended(now_ms, own);
                 Adopted::LeadsOn { high_watermark_advanced: self.advance() }
             }
             // Resigned in this very epoch: only a new one brings the leadership back.
@@ -153,9 +153,9 @@ impl Replica {
     }
 
     /// The leader's own log has grown or was flushed; whether the high watermark advanced.
-    pub fn appended(&mut self, own: LogEnd) -> bool {
+    pub fn appended(&mut self, now_ms: u64, own: LogEnd) -> bool {
         let Role::Leader(leader) = &mut self.role else { return false };
-        leader.appended(own);
+        leader.appended(now_ms, own);
         self.advance()
     }
 

@@ -69,7 +69,7 @@ fn the_high_watermark_never_goes_back() {
 #[test]
 fn the_high_watermark_stands_still_below_the_minimum() {
     let mut replica = leader(&[0], 2);
-    assert!(!replica.appended(at(11)));
+    assert!(!replica.appended(1, at(11)));
     assert_eq!(replica.high_watermark(), Offset(4));
     let refused = replica.check_enough_in_sync();
     assert_eq!(refused, Err(ReplicaRefusal::NotEnoughReplicas { isr: 1, min: 2 }));
@@ -124,13 +124,13 @@ fn who_was_proposed_counts_until_the_partition_epoch_moves() {
     replica.fetched(1, fetch(1, 10)).unwrap();
     replica.fetched(1, fetch(2, 10)).unwrap();
     replica.propose(2, LAG_MAX_MS, registered).unwrap();
-    replica.appended(at(12));
+    replica.appended(3, at(12));
     replica.fetched(3, fetch(1, 12)).unwrap();
     assert_eq!(replica.high_watermark(), Offset(10), "node 2 may be in the ISR by now");
     // Refused, but an earlier copy may still arrive at the controller.
     let instead = replica.refused(registered).unwrap();
     assert_eq!(isr_of(&instead), [0, 1]);
-    assert!(!replica.appended(at(12)));
+    assert!(!replica.appended(3, at(12)));
     assert_eq!(replica.maximal_isr(), [NodeId(0), NodeId(1), NodeId(2)]);
     let moved = replica.adopt(4, &state(0, 5, 2, &[0, 1], 2), at(12));
     assert_eq!(moved, Adopted::LeadsOn { high_watermark_advanced: true });
@@ -142,7 +142,7 @@ fn who_lags_is_proposed_out_and_counts_until_that_is_known() {
     let mut replica = leader(&[0, 1, 2], 2);
     replica.fetched(1, fetch(1, 10)).unwrap();
     replica.fetched(1, fetch(2, 10)).unwrap();
-    replica.appended(at(20));
+    replica.appended(1, at(20));
     replica.fetched(2, fetch(1, 20)).unwrap();
     assert_eq!(replica.propose(LAG_MAX_MS, LAG_MAX_MS, registered), None);
     let proposal = replica.propose(2 * LAG_MAX_MS, LAG_MAX_MS, registered).unwrap();
@@ -157,6 +157,16 @@ fn who_has_everything_does_not_lag_however_long_it_is_silent() {
     let mut replica = leader(&[0, 1], 2);
     replica.fetched(1, fetch(1, 10)).unwrap();
     assert_eq!(replica.propose(100 * LAG_MAX_MS, LAG_MAX_MS, registered), None);
+}
+
+/// Its last fetch was long ago because there was nothing to fetch: the first record after that is not its lag.
+#[test]
+fn who_had_everything_begins_to_lag_with_the_next_record() {
+    let mut replica = leader(&[0, 1], 2);
+    replica.fetched(1, fetch(1, 10)).unwrap();
+    replica.appended(50 * LAG_MAX_MS, at(11));
+    assert_eq!(replica.propose(50 * LAG_MAX_MS + 5, LAG_MAX_MS, registered), None);
+    assert_eq!(isr_of(&replica.propose(52 * LAG_MAX_MS, LAG_MAX_MS, registered).unwrap()), [0]);
 }
 
 #[test]
