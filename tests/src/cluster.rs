@@ -108,6 +108,12 @@ impl Cluster {
         Self { folder, services, running: BTreeMap::new(), storage_ports, storage_http, gateway_ports, seeds }
     }
 
+    /// One more setting for one service, from its next start on.
+    pub fn set(&mut self, name: &str, key: &str, value: &str) {
+        let service = self.services.get_mut(name).unwrap_or_else(|| panic!("there is no {name}"));
+        service.args.extend([format!("--{key}"), value.to_owned()]);
+    }
+
     /// Where the data folders and logs are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -153,6 +159,16 @@ impl Cluster {
     pub fn kill(&mut self, name: &str) {
         self.process(name).kill();
         self.running.remove(name);
+    }
+
+    /// SIGTERM, and panics unless it ends with 0.
+    pub fn terminate(&mut self, name: &str) {
+        let mut process = self.running.remove(name).unwrap_or_else(|| panic!("{name} is not running"));
+        assert!(process.terminate(Duration::from_secs(20)), "{name} failed:\n{}", process.log());
+    }
+
+    pub fn is_running(&mut self, name: &str) -> bool {
+        self.running.get_mut(name).is_some_and(Process::is_running)
     }
 
     /// kill -9 of everything, as close to at once as it gets.

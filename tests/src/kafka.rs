@@ -7,9 +7,10 @@ use transport::{CallError, ClientPool};
 use wire::{
     Request, StrBytes, WireTopicName,
     messages::{
-        CreateTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-        ListOffsetsRequest, ProduceRequest,
+        CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest,
+        InitProducerIdRequest, ListOffsetsRequest, ProduceRequest,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        delete_topics_request::DeleteTopicState,
         fetch_request::{FetchPartition, FetchTopic},
         fetch_response::PartitionData,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
@@ -96,6 +97,33 @@ impl KafkaClient {
         self.call(request).await.expect("CreateTopics is answered").topics[0].error_code
     }
 
+    /// Creates a topic whose partitions have so many replicas.
+    pub async fn create_replicated(
+        &self,
+        topic: &str,
+        partitions: i32,
+        factor: i16,
+        configs: &[(&str, &str)],
+    ) -> i16 {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let config = |(key, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
+        };
+        let topic = CreatableTopic::default()
+            .with_name(name(topic))
+            .with_num_partitions(partitions)
+            .with_replication_factor(factor)
+            .with_configs(configs.iter().map(config).collect());
+        let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        self.call(request).await.expect("CreateTopics is answered").topics[0].error_code
+    }
+
+    pub async fn delete_topic(&self, topic: &str) -> i16 {
+        let topic = DeleteTopicState::default().with_name(Some(name(topic)));
+        let request = DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+        self.call(request).await.expect("DeleteTopics is answered").responses[0].error_code
+    }
+
     /// Sets one setting of a topic.
     pub async fn set_config(&self, topic: &str, key: &str, value: &str) -> i16 {
         let text = |text: &str| StrBytes::from_string(text.to_owned());
@@ -132,6 +160,18 @@ impl KafkaClient {
         offset: i64,
         wait_ms: i32,
     ) -> Result<PartitionData, CallError> {
+        self.fetch_in_rack(topic, partition, offset, wait_ms, "").await
+    }
+
+    /// As [`KafkaClient::fetch`], by a consumer that says in which rack it is (KIP-392).
+    pub async fn fetch_in_rack(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        wait_ms: i32,
+        rack: &str,
+    ) -> Result<PartitionData, CallError> {
         let partition = FetchPartition::default()
             .with_partition(partition)
             .with_fetch_offset(offset)
@@ -143,6 +183,7 @@ impl KafkaClient {
             .with_min_bytes(1)
             .with_max_bytes(50 << 20)
             .with_session_epoch(-1)
+            .with_rack_id(StrBytes::from_string(rack.to_owned()))
             .with_topics(vec![topic]);
         let mut answer = self.pool.call_up_to(&self.address, request, 12, WITHIN).await?;
         Ok(answer.responses.remove(0).partitions.remove(0))

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cluster;
+pub mod faults;
 mod kafka;
 mod process;
 mod rest;

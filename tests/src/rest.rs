@@ -89,4 +89,24 @@ impl Rest {
         let path = format!("/v3/clusters/{}/topics", self.cluster_id().await);
         self.post(&path, &body).await
     }
+
+    /// Produces one JSON value to one partition through v2: its offset, or the error's code and message.
+    pub async fn produce_value(
+        &self,
+        topic: &str,
+        partition: i32,
+        value: &Value,
+    ) -> Result<i64, (i64, String)> {
+        let body = serde_json::json!({"records": [{"value": value}]});
+        let (status, answer) =
+            self.produce_json(&format!("/topics/{topic}/partitions/{partition}"), &body).await;
+        let place = if status.is_success() { &answer["offsets"][0] } else { &answer };
+        match place["offset"].as_i64() {
+            Some(offset) => Ok(offset),
+            None => {
+                let text = place["error"].as_str().or(place["message"].as_str()).unwrap_or_default();
+                Err((place["error_code"].as_i64().unwrap_or(-1), text.to_owned()))
+            }
+        }
+    }
 }

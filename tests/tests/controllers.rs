@@ -178,6 +178,8 @@ async fn a_displaced_node_still_ends_on_sigterm() {
         kafka: metadata::Endpoint { host: "127.0.0.1".into(), port: 1 },
         http: metadata::Endpoint { host: "127.0.0.1".into(), port: 1 },
         rack: None,
+        previous_epoch: None,
+        intact: true,
     };
     wait_until("the place is free and taken", WITHIN, || async {
         controllers.register(&request, Duration::from_secs(2)).await.is_ok()

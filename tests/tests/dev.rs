@@ -113,6 +113,29 @@ async fn a_second_run_on_the_same_folder_keeps_the_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_hold_every_record_three_times_and_ready_means_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Dev::start(folder.path(), 3).await;
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let made = text(dev.done(&["topic", "create", "t", "--partitions", "3", "--config", "min.insync.replicas=2"], b""));
+    assert_eq!(made, "created topic t: partitions 3, replication factor 3\n");
+    dev.done(&["topic", "create", "single", "--replication-factor", "1"], b"");
+    dev.done(&["produce", "t"], b"one\ntwo\n");
+    let nodes = text(dev.done(&["node", "list"], b""));
+    assert_eq!(nodes.matches("active").count(), 3, "{nodes}");
+    let described = text(dev.done(&["topic", "describe", "t"], b""));
+    let fields: Vec<&str> = described.lines().nth(1).unwrap().split_whitespace().collect();
+    let (leader, replicas, min) = (fields[1], fields[2], fields[4]);
+    assert!(replicas.starts_with(leader) && replicas.len() == "0,1,2".len() && min == "2", "{described}");
+    assert!(described.ends_with("min.insync.replicas=2\n"), "{described}");
+    // After a crash of everything each leader has to hear of its followers before it can say where a partition ends.
+    dev.process.kill();
+    let again = Dev::start(folder.path(), 3).await;
+    let read = again.done(&["consume", "t", "--from", "beginning"], b"");
+    assert_eq!(sorted(&read), sorted(b"one\ntwo\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_names_the_flag_that_moves_it() {
     let folder = tempfile::tempdir().unwrap();
     let offset = free_offset();

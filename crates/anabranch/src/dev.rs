@@ -3,6 +3,7 @@ mod folder;
 mod ports;
 mod ready;
 mod services;
+mod watermarks;
 
 use std::{process::ExitCode, time::Instant};
 

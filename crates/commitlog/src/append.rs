@@ -62,13 +62,15 @@ impl Log {
             TimestampType::CreateTime => {
                 let prefix = patched_prefix(&header, base_offset, leader_epoch);
                 let header = BatchHeader { base_offset, leader_epoch, ..header };
-                self.append(&header, &prefix, &batches[PREFIX_BYTES..], now_ms)?;
+                self.roll_if_needed(&header, now_ms)?;
+                self.write(&[header], &prefix, &batches[PREFIX_BYTES..], now_ms)?;
                 NOT_STAMPED
             }
             TimestampType::LogAppendTime => {
                 let records = &batches[HEADER_BYTES..];
                 let (header, stamped) = stamped_header(&header, records, base_offset, leader_epoch, now_ms);
-                self.append(&header, &stamped, records, now_ms)?;
+                self.roll_if_needed(&header, now_ms)?;
+                self.write(&[header], &stamped, records, now_ms)?;
                 now_ms
             }
         };
@@ -115,18 +117,18 @@ impl Log {
         }
     }
 
-    /// Writes a batch whose final header is `header` and whose bytes are `head`, then `rest`.
-    fn append(
+    /// Writes batches to the active segment, which has room for them, and takes note of them. `headers` are their final
+    /// ones, `head` and then `rest` their bytes. After an error nothing of them is in the log.
+    pub(crate) fn write(
         &mut self,
-        header: &BatchHeader,
+        headers: &[BatchHeader],
         head: &[u8],
         rest: &[u8],
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.cut_dirty_tail()?;
-        self.roll_if_needed(header.total_bytes(), header.last_offset(), header.max_timestamp, now_ms)?;
         let active = self.active();
-        let (base, position) = (active.base, active.size);
+        let position = active.size;
         let file = active.log_file(&self.dir)?;
         if !self.active().has_file {
             let active = self.active_mut();
@@ -139,7 +141,15 @@ impl Log {
             self.dirt.tail = file.set_len(position.into()).is_err();
             return Err(LogError::Io { path, source });
         }
+        self.dirt.contents = true;
+        headers.iter().for_each(|header| self.note(header, now_ms));
+        Ok(())
+    }
+
+    /// Takes note of a batch that was written behind the active segment's end.
+    fn note(&mut self, header: &BatchHeader, now_ms: i64) {
         let active = self.active_mut();
+        let (base, position) = (active.base, active.size);
         active.size += header.total_bytes() as u32;
         active.first_timestamp.get_or_insert(header.max_timestamp);
         let end_position = active.size;
@@ -148,8 +158,6 @@ impl Log {
         self.producers.record(header, now_ms);
         self.end = header.next_offset();
         self.boundaries.appended_up_to(self.end, end_position);
-        self.dirt.contents = true;
-        Ok(())
     }
 }
 

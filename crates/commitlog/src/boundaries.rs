@@ -30,8 +30,9 @@ impl Boundaries {
         self.appends.push(offset, position);
     }
 
+    /// Also of one that an append left: the next appends make that be forgotten before the reader comes back.
     pub(crate) fn read_up_to(&mut self, offset: Offset, position: u32) {
-        if self.get(offset).is_none() {
+        if self.reads.get(offset).is_none() {
             self.reads.push(offset, position);
         }
     }
@@ -53,5 +54,21 @@ impl<const N: usize> Ring<N> {
     fn push(&mut self, offset: Offset, position: u32) {
         self.entries[usize::from(self.next) % N] = (offset, position);
         self.next = (self.next + 1) % N as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_read_ended_outlives_the_appends_that_follow_it() {
+        let mut boundaries = Boundaries::new();
+        boundaries.appended_up_to(Offset(10), 500);
+        boundaries.read_up_to(Offset(10), 500);
+        boundaries.read_up_to(Offset(10), 500);
+        (11..40).for_each(|offset| boundaries.appended_up_to(Offset(offset), 501));
+        assert_eq!(boundaries.get(Offset(10)), Some(500));
+        assert_eq!(boundaries.get(Offset(20)), None);
     }
 }

@@ -1,18 +1,17 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io,
     path::{Path, PathBuf},
 };
 
 use domain::{ClusterId, NodeEpoch, NodeId, Offset, PartitionIndex, TopicName, TopicPartition};
-use uuid::Uuid;
 
 use crate::{
-    CheckpointKind, CleanShutdown, DataDirError, MetaProperties, checkpoint, clean_shutdown,
+    CheckpointKind, CleanShutdown, DataDirError, Incarnation, MetaProperties, aside, checkpoint,
+    clean_shutdown,
     crashsafe::{self, Durability},
     error::At,
-    meta_properties,
+    incarnation, meta_properties,
 };
 
 /// A node's data folder, locked against other processes for as long as this lives: the partitions' folders, and the
@@ -32,9 +31,6 @@ pub struct PartitionFolder {
 }
 
 const LOCK_FILE_NAME: &str = ".lock";
-const DELETE_SUFFIX: &str = "-delete";
-/// What a file system takes as a name.
-const NAME_BYTES_MAX: usize = 255;
 
 impl DataDir {
     /// Locks the folder, which is made if it is not there. A folder that another process holds is an error at once.
@@ -114,6 +110,40 @@ impl DataDir {
         crashsafe::replace(&path, content.as_bytes(), Durability::PowerCut).in_folder(&path)
     }
 
+    /// Records, for good, under which registration this process writes here. Called before its first append.
+    pub fn record_incarnation(&self, incarnation: &Incarnation) -> Result<(), DataDirError> {
+        let path = self.path.join(incarnation::FILE_NAME);
+        crashsafe::replace(&path, incarnation.encode().as_bytes(), Durability::PowerCut).in_folder(&path)
+    }
+
+    /// Takes the record away: whatever comes next has no proof of what is on this disk.
+    pub fn forget_incarnation(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(incarnation::FILE_NAME);
+        crashsafe::remove(&path).in_folder(&path)
+    }
+
+    /// The last incarnation that wrote here. `None`, with a warning unless there is no file, if it cannot be read or
+    /// understood, or was recorded for a folder of another id: then it proves nothing.
+    pub fn read_incarnation(&self) -> Option<Incarnation> {
+        let path = self.path.join(incarnation::FILE_NAME);
+        let read = || -> Result<Option<Incarnation>, String> {
+            let content = crashsafe::read_if_there(&path).map_err(|error| error.to_string())?;
+            let Some(found) = content.map(|content| Incarnation::decode(&content)).transpose()? else {
+                return Ok(None);
+            };
+            match self.meta_properties().ok().flatten() {
+                Some(meta) if meta.directory_id != found.directory => {
+                    Err(format!("is of directory {}, and this one is {}", found.directory, meta.directory_id))
+                }
+                _ => Ok(Some(found)),
+            }
+        };
+        read().unwrap_or_else(|reason| {
+            tracing::warn!(path = %path.display(), reason, "the recorded incarnation counts for nothing");
+            None
+        })
+    }
+
     /// One offset for each partition; empty if it was never written. An ill-formed file is an error: its loss would
     /// look like a smaller offset.
     pub fn read_checkpoint(
@@ -144,7 +174,7 @@ impl DataDir {
         for (name, path) in self.folders()? {
             match parse_folder_name(&name) {
                 Some(partition) => found.push(PartitionFolder { partition, path }),
-                None if name.ends_with(DELETE_SUFFIX) => {}
+                None if aside::is_aside(&name) => {}
                 None => {
                     tracing::warn!(path = %path.display(), "this folder is no partition's and is ignored")
                 }
@@ -154,51 +184,13 @@ impl DataDir {
         Ok(found)
     }
 
-    /// Puts a deleted partition's folder out of the way under a name of its own, so that a new partition of the same
-    /// name can be made at once; [`DataDir::remove_retired`] removes it. `unique` makes the name.
-    pub fn retire_partition(
-        &self,
-        partition: &TopicPartition,
-        unique: Uuid,
-    ) -> Result<PathBuf, DataDirError> {
-        let from = self.partition_path(partition);
-        let suffix = format!("-{}.{}{DELETE_SUFFIX}", partition.partition, unique.simple());
-        let topic = partition.topic.as_str();
-        // A topic's name may be too long for the longer folder name; Kafka cuts it, too.
-        let to =
-            self.path.join(format!("{}{suffix}", &topic[..topic.len().min(NAME_BYTES_MAX - suffix.len())]));
-        fs::rename(&from, &to).in_folder(&from)?;
-        // Not synced: after a power cut the folder is there under its old name, with a topic id that no topic has any more,
-        // and goes then. One wait for the disk a partition would hold up all metadata when a large topic is deleted.
-        Ok(to)
-    }
-
-    /// The folders that wait for their removal.
-    pub fn list_retired(&self) -> Result<Vec<PathBuf>, DataDirError> {
-        let folders = self.folders()?.into_iter();
-        Ok(folders.filter(|(name, _)| is_retired(name)).map(|(_, path)| path).collect())
-    }
-
-    /// Removes the folders of deleted partitions; how many. Slow when they are large: for a background thread.
-    pub fn remove_retired(&self) -> Result<usize, DataDirError> {
-        let retired = self.list_retired()?;
-        for path in &retired {
-            match fs::remove_dir_all(path) {
-                // Another sweep was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.in_folder(path)?,
-            }
-        }
-        Ok(retired.len())
-    }
-
     /// Bytes that are free for this process, for the disk guard.
     pub fn free_bytes(&self) -> Result<u64, DataDirError> {
         let status = rustix::fs::statvfs(&self.path).in_folder(&self.path)?;
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
     }
 
-    fn folders(&self) -> Result<Vec<(String, PathBuf)>, DataDirError> {
+    pub(crate) fn folders(&self) -> Result<Vec<(String, PathBuf)>, DataDirError> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path).in_folder(&self.path)? {
             let entry = entry.in_folder(&self.path)?;
@@ -212,18 +204,8 @@ impl DataDir {
 
 /// `topic-3`; the topic may have hyphens itself.
 fn parse_folder_name(name: &str) -> Option<TopicPartition> {
-    if is_retired(name) {
-        return None;
-    }
     let (topic, digits) = name.rsplit_once('-')?;
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let partition = digits.parse().ok().filter(|_| plain)?;
     Some(TopicPartition::new(TopicName::new(topic).ok()?, PartitionIndex(partition)))
-}
-
-/// `topic-3.<32 hexadecimal digits>-delete`.
-fn is_retired(name: &str) -> bool {
-    let unique =
-        name.strip_suffix(DELETE_SUFFIX).and_then(|name| name.rsplit_once('.')).map(|(_, unique)| unique);
-    unique.is_some_and(|unique| unique.len() == 32 && unique.bytes().all(|b| b.is_ascii_hexdigit()))
 }

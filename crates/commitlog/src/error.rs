@@ -54,6 +54,9 @@ pub enum AppendError {
     Producer(#[from] ProducerRefusal),
     #[error("leader epoch {got} is stale, the log is at {current}")]
     StaleLeaderEpoch { got: LeaderEpoch, current: LeaderEpoch },
+    /// Only as a follower: the batch does not lie behind what is there.
+    #[error("batch at offset {base} overlaps the log, which ends at {end}")]
+    Overlap { base: Offset, end: Offset },
     /// The disk refused; see [`LogError::is_no_space`].
     #[error(transparent)]
     Log(#[from] LogError),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::{LeaderEpoch, Offset, TopicConfig, TopicId};
+use records::BatchHeader;
 use replica::{EpochCache, Producers};
 
 use crate::{
@@ -201,41 +202,34 @@ impl Log {
         self.segments.get(index + 1).map_or(self.end, |next| next.base)
     }
 
-    /// Begins a new segment if the active one is due for one by size or age. `max_timestamp` is that of the batch to
-    /// come, `bytes` its size and `last_offset` its last offset.
-    pub(crate) fn roll_if_needed(
-        &mut self,
-        bytes: usize,
-        last_offset: Offset,
-        max_timestamp: i64,
-        now_ms: i64,
-    ) -> Result<bool, LogError> {
-        let active = self.active();
-        let room = u64::from(self.config.segment_bytes).saturating_sub(bytes as u64);
-        let waited_ms = match active.first_timestamp.filter(|first| *first >= 0 && max_timestamp >= 0) {
-            Some(first) => max_timestamp.saturating_sub(first),
-            None => now_ms.saturating_sub(active.created_ms),
-        };
-        let is_due = u64::from(active.size) > room
-            || waited_ms > self.config.segment_ms
-            // Indexes hold offsets relative to the base, in 31 bits.
-            || last_offset.0 - active.base.0 > i64::from(i32::MAX);
-        match active.size > 0 && is_due {
-            true => self.roll(now_ms).map(|()| true),
-            false => Ok(false),
+    /// Begins a new segment if the active one cannot take the batch that comes next.
+    pub(crate) fn roll_if_needed(&mut self, header: &BatchHeader, now_ms: i64) -> Result<(), LogError> {
+        match self.active().fill().is_full_for(header, &self.config, now_ms) {
+            true => self.begin_segment(header.base_offset, now_ms),
+            false => Ok(()),
         }
     }
 
     /// Seals the active segment, if there is anything in it, and begins a new one at the log's end.
     pub fn roll(&mut self, now_ms: i64) -> Result<(), LogError> {
-        if self.active().size == 0 {
-            return Ok(());
+        match self.active().size {
+            0 => Ok(()),
+            _ => self.begin_segment(self.end, now_ms),
         }
+    }
+
+    /// Seals the active segment and begins a new one at `base`, which is not below the log's end and becomes it: nothing
+    /// will ever lie between. After an error the active segment goes on.
+    fn begin_segment(&mut self, base: Offset, now_ms: i64) -> Result<(), LogError> {
         self.cut_dirty_tail()?;
+        if !self.active().has_file {
+            self.active().log_file(&self.dir)?;
+            self.active_mut().has_file = true;
+        }
         self.write_tail_index()?;
-        producer_snapshot::write(&self.dir, self.end, &self.producers).at(&self.dir)?;
+        producer_snapshot::write(&self.dir, base, &self.producers).at(&self.dir)?;
         self.write_epochs()?;
-        let mut next = Segment::new(self.end, &self.files, now_ms);
+        let mut next = Segment::new(base, &self.files, now_ms);
         // Made at once: if the older segments go, this file's name is what remembers the log's end.
         next.log_file(&self.dir)?;
         next.has_file = true;
@@ -243,6 +237,7 @@ impl Log {
         self.active_mut().newest = Some(newest);
         self.segments.push(next);
         self.tail = TailIndex::default();
+        self.end = base;
         (self.dirt.folder, self.dirt.contents) = (true, true);
         Ok(())
     }
@@ -365,7 +360,7 @@ impl Log {
     /// Derives a segment's indexes anew.
     pub(crate) fn rebuild_index(&mut self, index: usize) -> Result<(), LogError> {
         match self.is_active(index) {
-            true => self.derive_tail(None),
+            true => self.derive_tail(None).map(drop),
             false => self.rebuild_sealed_index(index),
         }
     }

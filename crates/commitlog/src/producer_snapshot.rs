@@ -24,11 +24,11 @@ const NO_TRANSACTION: i64 = -1;
 
 /// Writes both files. They are not synced: a flush does that.
 pub(crate) fn write(dir: &Path, offset: Offset, producers: &Producers) -> io::Result<()> {
-    fs::write(file_path(dir, offset, SNAPSHOT), encode(producers))?;
+    // The snapshot comes last: without it the batches count for nothing, but a full disk must not leave it without them.
     if !producers.is_empty() {
         fs::write(file_path(dir, offset, SNAPSHOT_BATCHES), encode_batches(producers))?;
     }
-    Ok(())
+    fs::write(file_path(dir, offset, SNAPSHOT), encode(producers))
 }
 
 /// Reads both files; `None` if there is no snapshot at the offset that can be understood.

@@ -18,7 +18,7 @@ pub struct LogSlice {
     pub bytes: u32,
     /// The first batch starts here or below: it is the one that holds the offset that was asked for.
     pub base_offset: Offset,
-    /// The offset after the last batch.
+    /// Where to go on: the offset after the last batch, or one in the gap that compaction left behind it.
     pub next_offset: Offset,
 }
 

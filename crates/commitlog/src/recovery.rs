@@ -25,8 +25,8 @@ pub struct Recovery {
     pub indexes_rebuilt: usize,
 }
 
-/// How the end of the log looked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How the end of the log looked; the worst is the largest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Torn {
     #[default]
     No,
@@ -42,7 +42,7 @@ pub(crate) type StoredIndexes = (Vec<u8>, Vec<u8>);
 /// What a scan of a segment found out.
 pub(crate) struct Scanned {
     pub(crate) tail: TailIndex,
-    next_offset: Offset,
+    pub(crate) next_offset: Offset,
     pub(crate) first_timestamp: Option<i64>,
     pub(crate) good: u32,
     pub(crate) stop: Option<crate::walk::Stop>,

@@ -40,6 +40,20 @@ impl Log {
     /// one is due, a new one is begun. A topic that is only compacted keeps its segments.
     pub fn apply_retention(&mut self, now_ms: i64, high_watermark: Offset) -> Result<Retained, LogError> {
         let due = self.due_segments(now_ms, high_watermark)?;
+        self.remove_oldest(due, now_ms)
+    }
+
+    /// Follows the leader, whose log starts at `leader_start` now: moves the start up as [`Log::advance_start`] does, and
+    /// takes the segments that lie below it as a whole out of the log at once. The active one stays.
+    pub fn follow_start(&mut self, leader_start: Offset, now_ms: i64) -> Result<Retained, LogError> {
+        self.advance_start(leader_start);
+        let is_below_start = |index: &usize| self.next_base(*index) <= self.start;
+        let due = (0..self.segments.len() - 1).take_while(is_below_start).count();
+        self.remove_oldest(due, now_ms)
+    }
+
+    /// Takes the oldest segments out of the log; if these are all, a new one is begun.
+    fn remove_oldest(&mut self, due: usize, now_ms: i64) -> Result<Retained, LogError> {
         let mut retained = Retained { log_start: self.start, ..Retained::default() };
         if due == 0 {
             return Ok(retained);

@@ -6,7 +6,8 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use domain::Offset;
+use domain::{Offset, TopicConfig};
+use records::BatchHeader;
 
 use crate::{
     FileCache, LogError,
@@ -33,6 +34,34 @@ pub(crate) struct Segment {
     handle: Handle,
 }
 
+/// What decides whether the next batch still goes into a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fill {
+    base: Offset,
+    bytes: u64,
+    first_timestamp: Option<i64>,
+    created_ms: i64,
+}
+
+impl Fill {
+    /// Whether a batch must go into a new segment: by size, by age, or because its offset is out of reach.
+    pub(crate) fn is_full_for(&self, header: &BatchHeader, config: &TopicConfig, now_ms: i64) -> bool {
+        let room = u64::from(config.segment_bytes).saturating_sub(header.total_bytes() as u64);
+        let waited_ms = match self.first_timestamp.filter(|first| *first >= 0 && header.max_timestamp >= 0) {
+            Some(first) => header.max_timestamp.saturating_sub(first),
+            None => now_ms.saturating_sub(self.created_ms),
+        };
+        let is_due = self.bytes > room || waited_ms > config.segment_ms;
+        // Indexes hold offsets relative to the base, in 31 bits.
+        (self.bytes > 0 && is_due) || header.last_offset().0 - self.base.0 > i64::from(i32::MAX)
+    }
+
+    pub(crate) fn add(&mut self, header: &BatchHeader) {
+        self.bytes += header.total_bytes() as u64;
+        self.first_timestamp.get_or_insert(header.max_timestamp);
+    }
+}
+
 /// Kafka's segments and their files end at 2 GiB.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
 
@@ -52,6 +81,11 @@ impl Segment {
     /// A segment whose file was found.
     pub(crate) fn found(base: Offset, size: u32, files: &Arc<FileCache>, now_ms: i64) -> Self {
         Self { size, has_file: true, ..Self::new(base, files, now_ms) }
+    }
+
+    pub(crate) fn fill(&self) -> Fill {
+        let Self { base, size, first_timestamp, created_ms, .. } = *self;
+        Fill { base, bytes: size.into(), first_timestamp, created_ms }
     }
 
     pub(crate) fn log_path(&self, dir: &Path) -> PathBuf {
@@ -74,14 +108,19 @@ impl Segment {
         self.handle.get(FileKind::TimeIndex, || File::open(file_path(dir, self.base, TIME_INDEX)))
     }
 
-    /// Writes both index files anew.
+    /// Writes both index files anew; after an error there are none, because half a file may look like a whole one.
     pub(crate) fn write_indexes(&self, dir: &Path, offsets: &[u8], times: &[u8]) -> Result<(), LogError> {
         self.close_indexes();
-        for (suffix, content) in [(INDEX, offsets), (TIME_INDEX, times)] {
+        let write = |(suffix, content)| {
             let path = file_path(dir, self.base, suffix);
-            fs::write(&path, content).at(&path)?;
+            fs::write(&path, content).at(&path)
+        };
+        let written = [(INDEX, offsets), (TIME_INDEX, times)].into_iter().try_for_each(write);
+        if written.is_err() {
+            // The first error tells more; files that cannot be removed are compared with the log when they are read.
+            _ = self.remove_indexes(dir);
         }
-        Ok(())
+        written
     }
 
     /// Removes the index files, because the segment becomes active again or its log changes.

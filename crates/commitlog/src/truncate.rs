@@ -15,17 +15,21 @@ impl Log {
     /// offset goes as a whole, so the end may come to lie below it. Epochs that start at or above it are forgotten even
     /// if no record is cut (KAFKA-10706). Below the log's start it empties the log and begins anew at `offset`.
     ///
-    /// Returns the new log end.
+    /// Returns the new log end: not in a gap that compaction left, but where the last batch before it ends. A recovery
+    /// point above that must be out of its checkpoint *before*: a crash afterwards would look like lost records
+    /// ([`LogError::Shortened`]), or have unflushed ones trusted.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<Offset, LogError> {
         if offset < self.segments[0].base {
-            self.restart_at(offset)?;
+            self.begin_anew_at(offset)?;
             return Ok(self.end);
         }
+        let mut forgotten_from = offset;
         if offset < self.end {
             self.cut_dirty_tail()?;
             self.cut_at(offset)?;
+            forgotten_from = self.end;
         }
-        if self.epochs.truncate_from_end(offset) {
+        if self.epochs.truncate_from_end(forgotten_from) {
             self.rewrite_epochs()?;
         }
         self.start = self.start.min(self.end);
@@ -37,14 +41,10 @@ impl Log {
         let index = self.segment_of(offset);
         let was_active = self.is_active(index);
         let position = self.position_of(index, offset)?.unwrap_or(self.segments[index].size);
-        let end = self.base_offset_at(index, position)?.map_or(offset, |base| base.min(offset));
         self.dirt.truncations = self.dirt.truncations.wrapping_add(1);
         (self.dirt.folder, self.dirt.contents) = (true, true);
-        self.recovery_point = self.recovery_point.min(end);
+        self.recovery_point = self.recovery_point.min(offset);
         self.boundaries.clear();
-        for offset in self.snapshots_on_disk()?.range(end.plus(1)..) {
-            producer_snapshot::remove(&self.dir, *offset).at(&self.dir)?;
-        }
         for segment in self.segments.drain(index + 1..).rev() {
             segment.remove_indexes(&self.dir)?;
             let path = segment.log_path(&self.dir);
@@ -61,9 +61,13 @@ impl Log {
             segment.log_file(&self.dir)?.set_len(position.into()).at(&path)?;
         }
         (segment.size, segment.newest) = (position, None);
-        self.derive_tail(stored)?;
-        self.end = end;
-        if self.producers.truncate_to(end) {
+        self.end = self.derive_tail(stored)?;
+        self.recovery_point = self.recovery_point.min(self.end);
+        // A crash before this is fine: opening the log removes snapshots above its end, too.
+        for offset in self.snapshots_on_disk()?.range(self.end.plus(1)..) {
+            producer_snapshot::remove(&self.dir, *offset).at(&self.dir)?;
+        }
+        if self.producers.truncate_to(self.end) {
             let snapshots = self.snapshots_on_disk()?;
             let from = self.load_snapshot(&snapshots)?;
             self.replay(from, self.end)?;
@@ -71,8 +75,9 @@ impl Log {
         Ok(())
     }
 
-    /// Derives the indexes of the active segment from its log, as far as the stored ones do not tell them.
-    pub(crate) fn derive_tail(&mut self, stored: Option<StoredIndexes>) -> Result<(), LogError> {
+    /// Derives the indexes of the active segment from its log, as far as the stored ones do not tell them. Returns where
+    /// its last batch ends, or its base.
+    pub(crate) fn derive_tail(&mut self, stored: Option<StoredIndexes>) -> Result<Offset, LogError> {
         let index = self.segments.len() - 1;
         let scanned = self.scan_segment(index, stored, Offset(i64::MAX))?;
         if let Some(stop) = scanned.stop {
@@ -85,19 +90,7 @@ impl Log {
         }
         self.tail = scanned.tail;
         self.segments[index].first_timestamp = scanned.first_timestamp;
-        Ok(())
-    }
-
-    /// The base offset of the batch at a position; `None` at the segment's end.
-    fn base_offset_at(&self, index: usize, position: u32) -> Result<Option<Offset>, LogError> {
-        let segment = &self.segments[index];
-        if position >= segment.size {
-            return Ok(None);
-        }
-        let file = segment.log_file(&self.dir)?;
-        let mut walk = crate::walk::HeaderWalk::new(&file, position, segment.size);
-        let found = walk.next().map_err(|error| error.into_log_error(&segment.log_path(&self.dir)))?;
-        Ok(found.map(|found| found.header.base_offset))
+        Ok(scanned.next_offset)
     }
 
     pub(crate) fn snapshots_on_disk(&self) -> Result<BTreeSet<Offset>, LogError> {
@@ -111,8 +104,9 @@ impl Log {
         Ok(found)
     }
 
-    /// Removes everything and begins at an offset.
-    pub(crate) fn restart_at(&mut self, offset: Offset) -> Result<(), LogError> {
+    /// Removes everything and begins at an offset: for a follower whose log ends below the leader's log start, so that it
+    /// fetches again from there. A crash on the way leaves some of the old records, and they lie below the leader's start.
+    pub fn begin_anew_at(&mut self, offset: Offset) -> Result<(), LogError> {
         self.dirt.truncations = self.dirt.truncations.wrapping_add(1);
         (self.dirt.folder, self.dirt.contents, self.dirt.tail) = (true, true, false);
         // First the file that remembers the new end: a crash in between must not leave an empty folder.

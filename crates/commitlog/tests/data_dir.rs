@@ -4,7 +4,7 @@ mod fixture;
 
 use std::{collections::BTreeMap, fs};
 
-use commitlog::{CheckpointKind, CleanShutdown, DataDir, DataDirError, MetaProperties};
+use commitlog::{CheckpointKind, CleanShutdown, DataDir, DataDirError, Incarnation, MetaProperties, boot_id};
 use domain::{ClusterId, DirectoryId, NodeEpoch, NodeId, Offset, PartitionIndex, TopicName, TopicPartition};
 use fixture::names;
 use uuid::Uuid;
@@ -122,4 +122,71 @@ fn deleted_partitions_are_put_aside_and_removed_later() {
     assert_eq!(data.remove_retired().unwrap(), 2);
     assert_eq!(data.remove_retired().unwrap(), 0);
     assert!(data.free_bytes().unwrap() > 0);
+}
+
+#[test]
+fn a_quarantined_partition_stays_until_its_next_quarantine() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let (one, other) = (tp("b-1", 7), tp("b", 7));
+    let quarantine = |partition: &TopicPartition, unique| {
+        fs::create_dir(data.partition_path(partition)).unwrap();
+        fs::write(data.partition_path(partition).join("damaged"), "").unwrap();
+        data.quarantine_partition(partition, Uuid::from_u128(unique)).unwrap()
+    };
+    let first = quarantine(&one, 0xab);
+    assert_eq!(first, folder.path().join("b-1-7.000000000000000000000000000000ab-quarantine"));
+    let unrelated = quarantine(&other, 1);
+    fs::create_dir(data.partition_path(&one)).unwrap();
+    let listed: Vec<_> = data.list_partitions().unwrap().into_iter().map(|found| found.partition).collect();
+    assert_eq!((listed, data.remove_retired().unwrap()), (vec![one.clone()], 0));
+    assert!(first.join("damaged").exists() && unrelated.exists());
+    let second = data.quarantine_partition(&one, Uuid::from_u128(2)).unwrap();
+    assert!(!first.exists() && second.exists() && unrelated.exists());
+    assert!(data.quarantine_partition(&one, Uuid::from_u128(3)).is_err(), "there is nothing to put aside");
+    assert!(second.exists());
+}
+
+#[test]
+fn quarantined_partitions_whose_long_names_were_cut_are_told_apart_by_their_topics_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    let long = "x".repeat(245);
+    let quarantine = |name: &str, topic_id: &str, unique| {
+        let partition = tp(&format!("{long}{name}"), 0);
+        fs::create_dir(data.partition_path(&partition)).unwrap();
+        let metadata = format!("version: 0\ntopic_id: {topic_id}");
+        fs::write(data.partition_path(&partition).join("partition.metadata"), metadata).unwrap();
+        data.quarantine_partition(&partition, Uuid::from_u128(unique)).unwrap()
+    };
+    let [first, second] = ["AAAAAAAAAAAAAAAAAAAAAQ", "AAAAAAAAAAAAAAAAAAAAAg"];
+    let copies = [quarantine("a", first, 1), quarantine("b", second, 2), quarantine("a", first, 3)];
+    assert_eq!(copies.map(|copy| copy.exists()), [false, true, true]);
+}
+
+#[test]
+fn the_last_incarnation_is_remembered_for_its_own_folder_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::open(folder.path()).unwrap();
+    assert_eq!(data.read_incarnation(), None);
+    let [mine, other] = [9, 8].map(|n| DirectoryId(Uuid::from_u128(n)));
+    let format = |directory_id| {
+        let cluster_id = ClusterId(Uuid::from_u128(1));
+        data.format(&MetaProperties { cluster_id, node_id: NodeId(3), directory_id }).unwrap();
+    };
+    format(mine);
+    for node_epoch in [4, 5].map(NodeEpoch) {
+        let incarnation = Incarnation { directory: mine, node_epoch, boot_id: boot_id() };
+        data.record_incarnation(&incarnation).unwrap();
+        assert_eq!(data.read_incarnation(), Some(incarnation));
+    }
+    assert_eq!(names(folder.path()), [".lock", "incarnation.json", "meta.properties"]);
+    format(other);
+    assert_eq!(data.read_incarnation(), None);
+    format(mine);
+    assert!(data.read_incarnation().is_some());
+    for ill_formed in ["", "{}", r#"{"version":2}"#] {
+        fs::write(folder.path().join("incarnation.json"), ill_formed).unwrap();
+        assert_eq!(data.read_incarnation(), None);
+    }
 }

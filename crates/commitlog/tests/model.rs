@@ -6,16 +6,21 @@ mod fixture;
 
 use std::fs;
 
-use commitlog::{Appended, Log, OpenMode};
+use bytes::Bytes;
+use commitlog::{Appended, AppendedAsFollower, Log, OpenMode};
 use domain::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 use fixture::*;
 use proptest::{prelude::*, sample::Index};
 use records::{BatchBuilder, Compression};
 
+/// Sizes of the values, the codec, by how much time moves, and the producer, if it is idempotent.
+type Batch = (Vec<usize>, usize, i64, i64);
+
 #[derive(Clone, Debug)]
 enum Step {
-    /// Sizes of the values, the codec, by how much time moves, and the producer, if it is idempotent.
-    Append(Vec<usize>, usize, i64, i64),
+    Append(Batch),
+    /// Batches of another leader in one call, whether its epoch is new, and where one more is cut off.
+    Follow(Vec<Batch>, bool, Index),
     NewEpoch,
     Roll,
     ReadFrom(Index, u32),
@@ -30,9 +35,10 @@ enum Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let sizes = || proptest::collection::vec(0..60usize, 1..5);
+    let batch = || (proptest::collection::vec(0..60usize, 1..5), 0..5usize, -20..60i64, -1..3i64);
     prop_oneof![
-        12 => (sizes(), 0..5usize, -20..60i64, -1..3i64).prop_map(|(s, codec, time, id)| Step::Append(s, codec, time, id)),
+        12 => batch().prop_map(Step::Append),
+        4 => (proptest::collection::vec(batch(), 1..7), any::<bool>(), any::<Index>()).prop_map(|(b, new, cut)| Step::Follow(b, new, cut)),
         1 => Just(Step::NewEpoch),
         1 => Just(Step::Roll),
         4 => (any::<Index>(), 0..900u32).prop_map(|(from, max)| Step::ReadFrom(from, max)),
@@ -84,6 +90,25 @@ impl Model {
             .collect()
     }
 
+    /// Makes a batch and takes note of it.
+    fn batch(&mut self, (sizes, codec, time, producer): &Batch) -> Bytes {
+        self.clock += time;
+        let mut builder = BatchBuilder::new(Compression::ALL[*codec]);
+        let base = self.end();
+        for (n, size) in sizes.iter().enumerate() {
+            let timestamp = self.clock + n as i64 % 2;
+            let value = vec![(base + n as i64) as u8; *size];
+            builder.push(timestamp, None, Some(&value), &[]);
+            self.records.push(ModelRecord { value, timestamp, base });
+        }
+        if *producer >= 0 {
+            let last = self.of_producer(*producer).last().map_or(-1, |(sequence, _)| *sequence);
+            builder.producer(ProducerId(*producer), ProducerEpoch(0), last + 1);
+            self.sent.push((*producer, last + sizes.len() as i32, self.end() - 1));
+        }
+        builder.build()
+    }
+
     fn truncate(&mut self, to: i64) {
         self.sent.retain(|(.., last)| *last < to);
         self.records.truncate(to as usize);
@@ -93,29 +118,31 @@ impl Model {
 
 fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Result<Log, TestCaseError> {
     match step {
-        Step::Append(sizes, codec, time, producer) => {
-            model.clock += time;
-            let mut builder = BatchBuilder::new(Compression::ALL[codec]);
-            let base = model.end();
-            for (n, size) in sizes.iter().enumerate() {
-                let timestamp = model.clock + n as i64 % 2;
-                let value = vec![(base + n as i64) as u8; *size];
-                builder.push(timestamp, None, Some(&value), &[]);
-                model.records.push(ModelRecord { value, timestamp, base });
-            }
-            if producer >= 0 {
-                let last = model.of_producer(producer).last().map_or(-1, |(sequence, _)| *sequence);
-                builder.producer(ProducerId(producer), ProducerEpoch(0), last + 1);
-                model.sent.push((producer, last + sizes.len() as i32, model.end() - 1));
-            }
-            let batch = builder.build();
+        Step::Append(batch) => {
+            let (base, is_idempotent) = (model.end(), batch.3 >= 0);
+            let batch = model.batch(&batch);
             let appended = log.append_as_leader(&batch, LeaderEpoch(model.epoch), NOW).unwrap();
-            if producer >= 0 {
+            if is_idempotent {
                 let again = log.append_as_leader(&batch, LeaderEpoch(model.epoch), NOW).unwrap();
                 prop_assert_eq!(again, Appended { duplicate: true, ..appended });
             }
             prop_assert_eq!(appended.base_offset, Offset(base));
             prop_assert_eq!(appended.last_offset, Offset(model.end() - 1));
+        }
+        Step::Follow(batches, is_new, cut) => {
+            model.epoch += i32::from(is_new);
+            let mut bytes = Vec::new();
+            for batch in &batches {
+                let base = model.end();
+                bytes.extend_from_slice(&placed(&model.batch(batch), base, model.epoch));
+            }
+            let whole = bytes.len();
+            bytes.extend_from_within(..cut.index(62));
+            let appended = log.append_as_follower(&Bytes::from(bytes), NOW).unwrap();
+            let expected =
+                AppendedAsFollower { end: Offset(model.end()), batches: batches.len(), bytes: whole };
+            prop_assert_eq!(appended, expected);
+            prop_assert_eq!(log.epochs().latest().map(|(epoch, _)| epoch), Some(LeaderEpoch(model.epoch)));
         }
         Step::NewEpoch => {
             model.epoch += 1;

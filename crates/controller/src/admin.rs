@@ -88,6 +88,30 @@ impl AdminService for Admin {
         Ok(Response::new(pb::AlterConfigsResponse { version }))
     }
 
+    async fn elect_leaders(
+        &self,
+        request: Request<pb::ElectLeadersRequest>,
+    ) -> Result<Response<pb::ItemResults>, Status> {
+        let (kind, partitions) = rpc::election_from_pb(request.into_inner())?;
+        let (applied, version) = self.run(Command::ElectLeaders { kind, partitions }, false).await?;
+        let Applied::Elected(results) = applied else {
+            return Err(Status::internal("electing leaders came to something else"));
+        };
+        Ok(Response::new(rpc::items_to_pb(&results, version)))
+    }
+
+    async fn reassign(
+        &self,
+        request: Request<pb::ReassignRequest>,
+    ) -> Result<Response<pb::ItemResults>, Status> {
+        let changes = rpc::reassignment_from_pb(request.into_inner())?;
+        let (applied, version) = self.run(Command::Reassign { changes }, false).await?;
+        let Applied::Reassigned(results) = applied else {
+            return Err(Status::internal("reassigning came to something else"));
+        };
+        Ok(Response::new(rpc::items_to_pb(&results, version)))
+    }
+
     async fn describe_topic(
         &self,
         request: Request<pb::DescribeTopicRequest>,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admin;
+mod alarm;
 mod bootstrap;
 mod hub;
 mod node;

@@ -2,7 +2,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use domain::{ClusterId, NodeEpoch, NodeId};
 use futures_util::Stream;
-use metadata::{Applied, Command, NodeState, Refusal, RefusalKind};
+use metadata::{Applied, Command, NodeState, Refusal, RefusalKind, Standing};
 use quorum::{Leadership, Quorum};
 use rpc::pb::{self, node_service_server::NodeService};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -47,10 +47,10 @@ impl NodeService for NodeEndpoint {
         }
         let node = registration.node;
         let (applied, _) = carried_out(&self.quorum, Command::RegisterNode(registration)).await?;
-        let Applied::Registered { epoch, cluster_id } = applied else {
+        let Applied::Registered { epoch, cluster_id, standing } = applied else {
             return Err(Status::internal("registering came to something else"));
         };
-        tracing::info!(%node, %epoch, "a storage node registered");
+        log_registration(node, epoch, standing);
         let cluster_id = cluster_id.0.as_bytes().to_vec().into();
         Ok(Response::new(pb::RegisterResponse { epoch: epoch.0, cluster_id }))
     }
@@ -113,6 +113,56 @@ impl NodeService for NodeEndpoint {
             return Err(Status::internal("allocating producer ids came to something else"));
         };
         Ok(Response::new(pb::AllocateProducerIdsResponse { first: first.0, count }))
+    }
+
+    async fn alter_partitions(
+        &self,
+        request: Request<pb::AlterPartitionsRequest>,
+    ) -> Result<Response<pb::AlterPartitionsResponse>, Status> {
+        let request = request.into_inner();
+        let changes =
+            request.changes.into_iter().map(rpc::isr_change_from_pb).collect::<Result<Vec<_>, _>>()?;
+        let numbers: Vec<_> = changes.iter().map(|c| c.partition).collect();
+        let (node, node_epoch) = (NodeId(request.node), NodeEpoch(request.node_epoch));
+        let command = Command::AlterPartitions { node, node_epoch, changes };
+        let (Applied::Altered(results), _) = carried_out(&self.quorum, command).await? else {
+            return Err(Status::internal("altering partitions came to something else"));
+        };
+        let results =
+            numbers.into_iter().zip(&results).map(|(number, result)| rpc::altered_to_pb(number, result));
+        Ok(Response::new(pb::AlterPartitionsResponse { results: results.collect() }))
+    }
+
+    async fn report_replicas(
+        &self,
+        request: Request<pb::ReportReplicasRequest>,
+    ) -> Result<Response<pb::ReportReplicasResponse>, Status> {
+        let request = request.into_inner();
+        let ends = request.ends.into_iter().map(rpc::log_end_from_pb).collect::<Result<_, _>>()?;
+        let (node, epoch) = (NodeId(request.node), NodeEpoch(request.node_epoch));
+        carried_out(&self.quorum, Command::ReportReplicas { node, epoch, ends }).await?;
+        Ok(Response::new(pb::ReportReplicasResponse {}))
+    }
+}
+
+/// Whether the node kept its places in ISR and ELR, and if not, why.
+fn log_registration(node: NodeId, epoch: NodeEpoch, standing: Standing) {
+    match standing {
+        Standing::New => tracing::info!(%node, %epoch, "a new storage node registered"),
+        Standing::Kept => {
+            tracing::info!(%node, %epoch, "a storage node registered and keeps its place: its disk is proved intact");
+        }
+        Standing::OtherDirectory => {
+            tracing::warn!(%node, %epoch, "a storage node registered with another data folder and lost its place");
+        }
+        Standing::OtherEpoch { recorded, handed_out } => tracing::warn!(
+            %node, %epoch, ?recorded, %handed_out,
+            "a storage node registered and lost its place: its folder does not know its last incarnation"
+        ),
+        Standing::NotIntact => tracing::warn!(
+            %node, %epoch,
+            "a storage node registered and lost its place: it cannot prove that its logs lost nothing"
+        ),
     }
 }
 
@@ -183,11 +233,11 @@ impl Session {
             if beat.goodbye {
                 tracing::info!(%node, "a storage node said goodbye");
                 self.office.fence(node, epoch).await;
-                let _ = answers.send(Ok(pb::HeartbeatResponse { fenced: true })).await;
+                let _ = answers.send(Ok(pb::HeartbeatResponse { fenced: true, may_stop: true })).await;
                 return;
             }
             last = Some((node, epoch));
-            let answer = self.take(node, epoch, beat.ready).await;
+            let answer = self.take(node, epoch, &beat).await;
             let failed = answer.is_err();
             if answers.send(answer).await.is_err() || failed {
                 break;
@@ -202,7 +252,7 @@ impl Session {
         &self,
         node: NodeId,
         epoch: NodeEpoch,
-        ready: bool,
+        beat: &pb::HeartbeatRequest,
     ) -> Result<pb::HeartbeatResponse, Status> {
         let image = self.quorum.image();
         let known = image.nodes.get(&node).ok_or_else(|| {
@@ -215,11 +265,20 @@ impl Session {
         if !self.office.heard(node, epoch) {
             return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
         }
-        if known.state == NodeState::Fenced && ready {
-            carried_out(&self.quorum, Command::UnfenceNode { node, epoch }).await?;
-            tracing::info!(%node, %epoch, "a storage node is active");
-            return Ok(pb::HeartbeatResponse { fenced: false });
+        let answer = |fenced, may_stop| Ok(pb::HeartbeatResponse { fenced, may_stop });
+        match known.state {
+            NodeState::Active if beat.stopping => {
+                // Once this is committed, whatever can lead in its place does.
+                carried_out(&self.quorum, Command::StopNode { node, epoch }).await?;
+                tracing::info!(%node, %epoch, "a storage node is stopping, its leaderships have moved");
+                answer(false, true)
+            }
+            NodeState::Fenced if beat.ready && !beat.stopping => {
+                carried_out(&self.quorum, Command::UnfenceNode { node, epoch }).await?;
+                tracing::info!(%node, %epoch, "a storage node is active");
+                answer(false, false)
+            }
+            state => answer(state == NodeState::Fenced, beat.stopping),
         }
-        Ok(pb::HeartbeatResponse { fenced: known.state == NodeState::Fenced })
     }
 }

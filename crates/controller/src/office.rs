@@ -1,15 +1,17 @@
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use domain::{ClusterId, NodeEpoch, NodeId};
-use metadata::{Command, Liveness, LivenessConfig};
+use domain::{ClusterId, NodeEpoch, NodeId, PartitionIndex, TopicName};
+use metadata::{Applied, Command, ElectionKind, Image, Liveness, LivenessConfig};
 use parking_lot::Mutex;
 use quorum::Quorum;
 use tokio_util::sync::CancellationToken;
 
-/// What the leader does unasked: it names the cluster, keeps the nodes' deadlines, and fences those who miss them.
+/// What the leader does unasked: it names the cluster, keeps the nodes' deadlines, and fences those who miss
+/// them.
 pub(crate) struct Office {
     quorum: Arc<Quorum>,
     config: LivenessConfig,
@@ -23,11 +25,25 @@ struct Term {
     liveness: Liveness,
     /// When a majority last confirmed this leader, in milliseconds since `started`.
     confirmed_ms: u64,
+    calm: Calm,
+}
+
+/// Since when each node has been active without a break, as far as this leader saw it.
+#[derive(Default)]
+struct Calm {
+    since: BTreeMap<NodeId, (NodeEpoch, u64)>,
+    looked_ms: u64,
 }
 
 const TICK: Duration = Duration::from_millis(50);
 /// A majority is asked again this often.
 const CONFIRM_EVERY_MS: u64 = 500;
+/// Preferred leaders come back in steps this far apart,
+const PREFERRED_EVERY_MS: u64 = 1_000;
+/// of so many partitions at most,
+const PREFERRED_MAX: usize = 200;
+/// to nodes that have been active for so long: one that comes and goes would only move leaderships about.
+const PREFERRED_CALM_MS: u64 = 5_000;
 
 impl Office {
     pub(crate) fn new(quorum: Arc<Quorum>, config: LivenessConfig) -> Self {
@@ -87,9 +103,10 @@ impl Office {
             }
         }
         let now_ms = self.now_ms();
-        let active = image.active_nodes().map(|n| (n.id, n.epoch));
-        let liveness = Liveness::take_office(self.config, now_ms, active);
-        *self.term.lock() = Some(Term { number, liveness, confirmed_ms: now_ms });
+        let live = image.live_nodes().map(|n| (n.id, n.epoch));
+        let liveness = Liveness::take_office(self.config, now_ms, live);
+        let calm = Calm { looked_ms: now_ms, ..Calm::default() };
+        *self.term.lock() = Some(Term { number, liveness, confirmed_ms: now_ms, calm });
         tracing::info!(term = number, "this controller leads");
         true
     }
@@ -100,6 +117,24 @@ impl Office {
         for fence in due {
             tracing::warn!(node = %fence.node, epoch = %fence.epoch, reason = ?fence.reason, "fencing a storage node");
             self.fence(fence.node, fence.epoch).await;
+        }
+        let image = self.quorum.image();
+        let moves =
+            self.term.lock().as_mut().map(|t| t.calm.preferred_moves(now_ms, &image)).unwrap_or_default();
+        if !moves.is_empty() {
+            self.elect_preferred(moves).await;
+        }
+    }
+
+    async fn elect_preferred(&self, partitions: Vec<(TopicName, PartitionIndex)>) {
+        let command = Command::ElectLeaders { kind: ElectionKind::Preferred, partitions };
+        match self.quorum.propose(command).await.map(|proposed| proposed.result) {
+            Ok(Ok(Applied::Elected(results))) => {
+                let moved = results.iter().filter(|r| r.is_ok()).count();
+                tracing::info!(moved, "preferred leaders lead again");
+            }
+            Ok(other) => tracing::warn!(?other, "electing preferred leaders came to something else"),
+            Err(error) => tracing::warn!(%error, "preferred leaders could not be elected yet"),
         }
     }
 
@@ -112,8 +147,8 @@ impl Office {
         }
     }
 
-    /// A heartbeat came. False when this member is not a leader whom a majority confirmed lately: then nobody may
-    /// rely on it.
+    /// A heartbeat came. False when this member is not a leader whom a majority confirmed lately: then nobody
+    /// may rely on it.
     pub(crate) fn heard(&self, node: NodeId, epoch: NodeEpoch) -> bool {
         let now_ms = self.now_ms();
         let mut term = self.term.lock();
@@ -128,5 +163,100 @@ impl Office {
     pub(crate) fn stream_ended(&self, node: NodeId, epoch: NodeEpoch) {
         let now_ms = self.now_ms();
         self.term.lock().iter_mut().for_each(|t| t.liveness.stream_ended(now_ms, node, epoch));
+    }
+}
+
+impl Calm {
+    /// The next step of bringing preferred leaders back; nothing when it is not time yet.
+    fn preferred_moves(&mut self, now_ms: u64, image: &Image) -> Vec<(TopicName, PartitionIndex)> {
+        if now_ms.saturating_sub(self.looked_ms) < PREFERRED_EVERY_MS {
+            return Vec::new();
+        }
+        self.looked_ms = now_ms;
+        let since = |node: &metadata::Node| {
+            let known = self.since.get(&node.id).filter(|(epoch, _)| *epoch == node.epoch);
+            (node.id, known.copied().unwrap_or((node.epoch, now_ms)))
+        };
+        self.since = image.active_nodes().map(|n| since(n)).collect();
+        let is_calm = |node: &NodeId| {
+            self.since.get(node).is_some_and(|(_, since)| now_ms.saturating_sub(*since) >= PREFERRED_CALM_MS)
+        };
+        let mut moves = image.preferred_leader_moves(usize::MAX);
+        moves.retain(|(topic, number)| {
+            image.partition(topic.as_str(), *number).and_then(|p| p.replicas.first()).is_some_and(is_calm)
+        });
+        moves.truncate(PREFERRED_MAX);
+        moves
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{DirectoryId, TopicId};
+    use metadata::{Endpoint, IsrChange, NodeRegistration, TopicSpec};
+
+    use super::*;
+
+    fn done(image: &mut Image, command: Command) {
+        image.apply(&command).result.unwrap();
+    }
+
+    /// Node 1 leads t-0 though node 0, the first replica, is active and in sync.
+    fn image() -> Image {
+        let mut image = Image::default();
+        done(&mut image, Command::NameCluster { cluster_id: ClusterId(uuid::Uuid::from_u128(1)) });
+        for id in [0, 1] {
+            let endpoint = Endpoint { host: "h".to_owned(), port: 1 };
+            let registration = NodeRegistration {
+                node: NodeId(id),
+                cluster_id: None,
+                directory: DirectoryId(uuid::Uuid::from_u128(id as u128)),
+                kafka: endpoint.clone(),
+                http: endpoint,
+                rack: None,
+                previous_epoch: None,
+                intact: false,
+            };
+            done(&mut image, Command::RegisterNode(registration));
+            done(&mut image, Command::UnfenceNode { node: NodeId(id), epoch: NodeEpoch(id.into()) });
+        }
+        let topic = TopicId(uuid::Uuid::from_u128(7));
+        done(
+            &mut image,
+            Command::CreateTopic(TopicSpec {
+                id: topic,
+                name: TopicName::new("t").unwrap(),
+                partitions: None,
+                replication_factor: None,
+                assignments: vec![vec![NodeId(0), NodeId(1)]],
+                configs: Default::default(),
+            }),
+        );
+        done(&mut image, Command::FenceNode { node: NodeId(0), epoch: NodeEpoch(0) });
+        done(&mut image, Command::UnfenceNode { node: NodeId(0), epoch: NodeEpoch(0) });
+        let partition = image.partition("t", PartitionIndex(0)).unwrap();
+        let change = IsrChange {
+            topic,
+            partition: PartitionIndex(0),
+            leader_epoch: partition.leader_epoch,
+            partition_epoch: partition.epoch,
+            isr: vec![(NodeId(0), NodeEpoch(0)), (NodeId(1), NodeEpoch(1))],
+        };
+        let command =
+            Command::AlterPartitions { node: NodeId(1), node_epoch: NodeEpoch(1), changes: vec![change] };
+        done(&mut image, command);
+        image
+    }
+
+    #[test]
+    fn a_preferred_leader_comes_back_only_to_a_node_that_has_been_active_for_a_while() {
+        let mut image = image();
+        let mut calm = Calm::default();
+        let mut moved = |now_ms, image: &Image| !calm.preferred_moves(now_ms, image).is_empty();
+        assert!((1..6).all(|second| !moved(second * 1_000, &image)));
+        assert!(!moved(5_900, &image), "not the time for a step");
+        assert!(moved(6_000, &image));
+        done(&mut image, Command::StopNode { node: NodeId(0), epoch: NodeEpoch(0) });
+        assert!(!moved(7_000, &image));
     }
 }

@@ -13,6 +13,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{
     admin::Admin,
+    alarm,
     bootstrap::{Step, next_step},
     hub::Hub,
     node::NodeEndpoint,
@@ -113,6 +114,7 @@ pub async fn start(
         tokio::spawn(serve_health(http, health.clone(), metrics, stop.clone().cancelled_owned())),
         tokio::spawn(hub.run(quorum.clone(), stop.clone())),
         tokio::spawn(office.run(stop.clone())),
+        tokio::spawn(alarm::watch(quorum.clone(), stop.clone())),
         tokio::spawn(bootstrap(
             quorum.clone(),
             peers,

@@ -3,13 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, Router, routing::get};
-use domain::NodeId;
+use domain::{NodeId, PartitionIndex};
+use metadata::Partition;
 use serde::Serialize;
 
 use crate::{ApiError, App, app::CONTROLLER_MAX, place::At};
 
 pub(crate) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/admin/v1/nodes", get(nodes)).route("/admin/v1/controllers", get(controllers))
+    Router::new()
+        .route("/admin/v1/nodes", get(nodes))
+        .route("/admin/v1/controllers", get(controllers))
+        .route("/admin/v1/topics/{topic}/partitions", get(partitions))
 }
 
 #[derive(Serialize)]
@@ -54,6 +58,54 @@ async fn nodes(at: At) -> Json<NodeList> {
         }
     });
     Json(NodeList { nodes: nodes.collect() })
+}
+
+#[derive(Serialize)]
+struct PartitionList {
+    partitions: Vec<PartitionView>,
+}
+
+/// A partition as the controller has it.
+#[derive(Serialize)]
+struct PartitionView {
+    partition: PartitionIndex,
+    leader: Option<NodeId>,
+    leader_epoch: i32,
+    replicas: Vec<NodeId>,
+    in_sync: Vec<NodeId>,
+    /// Out of the ISR, but nothing was committed without them (KIP-966).
+    eligible: Vec<NodeId>,
+    /// The last that were in sync, while nobody leads: one of them has to come back.
+    last_known: Vec<NodeId>,
+    adding: Vec<NodeId>,
+    removing: Vec<NodeId>,
+    /// So many must be in sync for acks=all.
+    min_in_sync: u32,
+    /// The leader was elected without proof that it has every record.
+    recovering: bool,
+}
+
+impl PartitionView {
+    fn new(partition: PartitionIndex, of: &Partition) -> Self {
+        Self {
+            partition,
+            leader: of.leader,
+            leader_epoch: of.leader_epoch.0,
+            replicas: of.replicas.clone(),
+            in_sync: of.isr.clone(),
+            eligible: of.elr.clone(),
+            last_known: of.last_known.iter().map(|known| known.node).collect(),
+            adding: of.adding.clone(),
+            removing: of.removing.clone(),
+            min_in_sync: of.min_isr,
+            recovering: of.recovering,
+        }
+    }
+}
+
+async fn partitions(at: At) -> Result<Json<PartitionList>, ApiError> {
+    let partitions = at.topic()?.numbered().map(|(index, partition)| PartitionView::new(index, partition));
+    Ok(Json(PartitionList { partitions: partitions.collect() }))
 }
 
 #[derive(Serialize)]

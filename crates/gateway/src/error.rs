@@ -11,7 +11,7 @@
 //! | 422/42206 | an empty v3 records body |
 //! | 500/50002 | a storage node refused for a reason that asking again does not mend |
 //! | 503/503 | too much at once, or no metadata yet: ask again |
-//! | 503/50302 | no leader, or no controller, in time. **Nothing was changed**: ask again |
+//! | 503/50302 | no leader, too few replicas in sync, or no controller, in time. **Nothing was changed**: ask again |
 //! | 504/50003 | **the outcome is unknown**: it may or may not have been carried out |
 //!
 //! Without a code of their own, 404, 405, 406, 408, 413 and 415 repeat the status.

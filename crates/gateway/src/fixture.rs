@@ -38,6 +38,8 @@ pub(crate) fn image() -> Image {
             kafka: endpoint(9092),
             http: endpoint(9600),
             rack: Some("r1".to_owned()),
+            previous_epoch: None,
+            intact: true,
         }));
         let Applied::Registered { epoch, .. } = registered else {
             panic!("{registered:?}");
@@ -48,7 +50,7 @@ pub(crate) fn image() -> Image {
         id: TopicId(Uuid::from_u128(7)),
         name: TopicName::new("orders").unwrap(),
         partitions: Some(4),
-        replication_factor: None,
+        replication_factor: Some(1),
         assignments: Vec::new(),
         configs: ConfigOverrides::from([("retention.ms".to_owned(), "5000".to_owned())]),
     }));

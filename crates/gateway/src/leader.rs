@@ -10,7 +10,7 @@ use wire::{Request, ResponseError};
 
 use crate::{
     reader::ReadError,
-    routing::{Backoff, Route, RouteError, Target, route},
+    routing::{Backoff, Route, RouteError, Target, moved, route},
 };
 
 /// What came of asking once.
@@ -41,8 +41,8 @@ impl<T> From<ResponseError> for Asked<T> {
     }
 }
 
-/// How long a leader is looked for. A failover takes less, as a rule.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a leader is looked for. A failover takes less, even that from a machine that went silent.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Asks the partition's leader, and again once the metadata shows another one, for a while.
 pub(crate) async fn at_leader<T, F: Future<Output = Asked<T>>>(
@@ -55,11 +55,19 @@ pub(crate) async fn at_leader<T, F: Future<Output = Asked<T>>>(
     loop {
         let way = route(&image.load(), target);
         let failed = match &way {
-            Ok(route) => match ask(route.clone()).await {
-                Asked::Done(answer) => return Ok(answer),
-                Asked::Failed(error) => return Err(error),
-                Asked::Elsewhere(reason) => ReadError::Unavailable(reason),
-            },
+            Ok(route) => {
+                let asked = tokio::select! {
+                    biased;
+                    asked = ask(route.clone()) => asked,
+                    // Nothing is waited for from a leader that was replaced.
+                    () = moved(image, target, route) => continue,
+                };
+                match asked {
+                    Asked::Done(answer) => return Ok(answer),
+                    Asked::Failed(error) => return Err(error),
+                    Asked::Elsewhere(reason) => ReadError::Unavailable(reason),
+                }
+            }
             Err(RouteError::NoLeader) => ReadError::Route(RouteError::NoLeader),
             Err(error) => return Err(error.clone().into()),
         };

@@ -76,6 +76,17 @@ async fn v2_shows_the_cluster() {
 }
 
 #[tokio::test]
+async fn operators_see_what_the_controller_knows_of_a_partition() {
+    let partitions = get("/admin/v1/topics/orders/partitions").await.body;
+    let partition = json!({
+        "partition": 1, "leader": 1, "leader_epoch": 0, "replicas": [1], "in_sync": [1], "eligible": [],
+        "last_known": [], "adding": [], "removing": [], "min_in_sync": 1, "recovering": false,
+    });
+    assert_eq!(partitions["partitions"][1], partition);
+    assert_eq!(get("/admin/v1/topics/nope/partitions").await.error(), (404, 40403));
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_named_in_json() {
     for (path, code) in [
         ("/topics/nope", 40403),

@@ -43,13 +43,24 @@ pub(crate) fn route(image: &Image, target: Target) -> Result<Route, RouteError> 
     Ok(Route { address: leader.kafka.to_string(), leader_epoch: partition.leader_epoch })
 }
 
+/// Waits until somebody else leads than who was `asked`; forever, if nobody else ever does. That nobody leads is no reason
+/// to give an attempt up: the one who was asked may still answer.
+pub(crate) async fn moved(image: &WatchedImage, target: Target, asked: &Route) {
+    image.wait_for(|image| is_elsewhere(route(image, target), asked)).await;
+}
+
+fn is_elsewhere(now: Result<Route, RouteError>, asked: &Route) -> bool {
+    now.is_ok_and(|now| now.address != asked.address && now.leader_epoch > asked.leader_epoch)
+}
+
 /// Pauses between attempts: growing, and cut short when the metadata shows another way.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,
 }
 
-const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The metadata may be here before the new leader has it: the first pauses are short, so that this costs next to nothing.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 impl Backoff {
@@ -57,7 +68,8 @@ impl Backoff {
         Self { next: PAUSE_MIN }
     }
 
-    /// Waits until the way differs from `tried`, for at most one pause, and not past the deadline.
+    /// Waits until the way differs from `tried`, for at most one pause, and not past the deadline. A new way is a new
+    /// beginning: the next pause is a short one.
     pub(crate) async fn wait(
         &mut self,
         image: &WatchedImage,
@@ -66,10 +78,11 @@ impl Backoff {
         deadline: Instant,
     ) {
         let until = deadline.min(Instant::now() + self.next);
-        self.next = (self.next * 2).min(PAUSE_MAX);
         let changed = image.wait_for(|image| route(image, target) != *tried);
-        // Either end of the wait is a reason to try again.
-        let _ = tokio::time::timeout_at(until, changed).await;
+        self.next = match tokio::time::timeout_at(until, changed).await {
+            Ok(_) => PAUSE_MIN,
+            Err(_) => (self.next * 2).min(PAUSE_MAX),
+        };
     }
 }
 
@@ -89,6 +102,17 @@ mod tests {
         assert_eq!(route(&image, gone), Err(RouteError::UnknownTopic));
     }
 
+    #[test]
+    fn an_attempt_is_given_up_only_for_another_leader_of_a_later_epoch() {
+        let route =
+            |address: &str, epoch| Route { address: address.to_owned(), leader_epoch: LeaderEpoch(epoch) };
+        let asked = route("a", 4);
+        assert!(is_elsewhere(Ok(route("b", 5)), &asked));
+        assert!(!is_elsewhere(Ok(route("a", 5)), &asked), "it answers for itself");
+        assert!(!is_elsewhere(Ok(route("b", 3)), &asked), "an image older than the one that was asked by");
+        assert!(!is_elsewhere(Err(RouteError::NoLeader), &asked));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn without_news_the_pauses_grow_and_end_at_the_deadline() {
         let image = WatchedImage::fixed(fixture::image());
@@ -99,10 +123,10 @@ mod tests {
         let mut backoff = Backoff::new();
         let mut waited = Vec::new();
         for _ in 0..6 {
-            let deadline = start + Duration::from_millis(1_000);
+            let deadline = start + Duration::from_millis(200);
             backoff.wait(&image, target, &tried, deadline).await;
             waited.push(start.elapsed().as_millis());
         }
-        assert_eq!(waited, [50, 150, 350, 750, 1_000, 1_000]);
+        assert_eq!(waited, [10, 30, 70, 150, 200, 200]);
     }
 }

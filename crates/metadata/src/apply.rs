@@ -1,10 +1,6 @@
-use std::sync::Arc;
+use domain::ProducerId;
 
-use domain::{NodeEpoch, NodeId, ProducerId};
-
-use crate::{
-    Applied, Changes, Command, Image, Node, NodeRegistration, NodeState, Outcome, Refusal, RefusalKind,
-};
+use crate::{Applied, Changes, Command, Image, NodeState, Outcome, Refusal, RefusalKind};
 
 /// The most producer ids that are handed out at once.
 const PRODUCER_IDS_MAX: i32 = 100_000;
@@ -32,6 +28,15 @@ impl Image {
             Command::RegisterNode(registration) => self.register(registration, changes),
             Command::FenceNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Fenced, changes),
             Command::UnfenceNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Active, changes),
+            Command::StopNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Stopping, changes),
+            Command::AlterPartitions { node, node_epoch, changes: proposed } => {
+                self.alter_partitions(*node, *node_epoch, proposed, changes)
+            }
+            Command::ReportReplicas { node, epoch, ends } => {
+                self.report_replicas(*node, *epoch, ends, changes)
+            }
+            Command::ElectLeaders { kind, partitions } => Ok(self.elect_leaders(*kind, partitions, changes)),
+            Command::Reassign { changes: wanted } => Ok(self.reassign(wanted, changes)),
             Command::CreateTopic(spec) => self.create_topic(spec, changes),
             Command::DeleteTopic { name } => self.delete_topic(name, changes),
             Command::AddPartitions { topic, count, assignments } => {
@@ -42,81 +47,6 @@ impl Image {
             }
             Command::AllocateProducerIds { count } => self.allocate_producer_ids(*count),
         }
-    }
-
-    fn register(
-        &mut self,
-        registration: &NodeRegistration,
-        changes: &mut Changes,
-    ) -> Result<Applied, Refusal> {
-        let refuse = |kind, message: String| Err(Refusal::new(kind, message));
-        let Some(cluster_id) = self.cluster_id else {
-            return refuse(RefusalKind::InvalidRequest, "the cluster has no id yet".to_owned());
-        };
-        let id = registration.node;
-        if let Some(other) = registration.cluster_id.filter(|c| *c != cluster_id) {
-            return refuse(
-                RefusalKind::WrongCluster,
-                format!("node {id}'s data folder belongs to cluster {other}, this is cluster {cluster_id}"),
-            );
-        }
-        if let Some(known) = self.nodes.get(&id).filter(|n| n.directory != registration.directory) {
-            if known.state == NodeState::Active {
-                return refuse(
-                    RefusalKind::NodeIdInUse,
-                    format!("node id {id} is in use by the running node at {}", known.kafka),
-                );
-            }
-            // Its data is on the disk that it had; an empty one must not become leader in its place.
-            let sole = self.sole_isr_count(id);
-            if sole > 0 {
-                return refuse(
-                    RefusalKind::DirectoryMissing,
-                    format!(
-                        "node {id} came with data folder {} instead of {}, which holds the only in-sync replica of {sole} partitions",
-                        registration.directory, known.directory
-                    ),
-                );
-            }
-        }
-        let epoch = self.next_node_epoch;
-        self.next_node_epoch = NodeEpoch(epoch.0.saturating_add(1));
-        let node = Node {
-            id,
-            epoch,
-            state: NodeState::Fenced,
-            directory: registration.directory,
-            kafka: registration.kafka.clone(),
-            http: registration.http.clone(),
-            rack: registration.rack.clone(),
-        };
-        self.nodes.insert(id, Arc::new(node));
-        changes.nodes.insert(id);
-        self.reelect_around(id, true, changes);
-        Ok(Applied::Registered { epoch, cluster_id })
-    }
-
-    fn set_state(
-        &mut self,
-        id: NodeId,
-        epoch: NodeEpoch,
-        state: NodeState,
-        changes: &mut Changes,
-    ) -> Result<Applied, Refusal> {
-        let node = self
-            .nodes
-            .get(&id)
-            .ok_or_else(|| Refusal::new(RefusalKind::UnknownNode, format!("node {id} never registered")))?;
-        if node.epoch != epoch {
-            let message = format!("node epoch {epoch} of node {id} is stale, it is at {}", node.epoch);
-            return Err(Refusal::new(RefusalKind::StaleNodeEpoch, message));
-        }
-        if node.state != state {
-            self.nodes.insert(id, Arc::new(Node { state, ..Node::clone(node) }));
-            changes.nodes.insert(id);
-            self.reelect_around(id, false, changes);
-        }
-        Ok(Applied::Done)
     }
 
     fn allocate_producer_ids(&mut self, count: i32) -> Result<Applied, Refusal> {

@@ -1,7 +1,10 @@
-use domain::{ClusterId, ConfigOverrides, DirectoryId, NodeEpoch, NodeId, ProducerId, TopicId, TopicName};
+use domain::{
+    ClusterId, ConfigOverrides, DirectoryId, LeaderEpoch, NodeEpoch, NodeId, Offset, PartitionEpoch,
+    PartitionIndex, ProducerId, TopicId, TopicName,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{Changes, Endpoint, Refusal};
+use crate::{AlterRefusal, Changes, ElectRefusal, Endpoint, Partition, Refusal};
 
 /// A change of the cluster's metadata, as the controller's log holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +24,39 @@ pub enum Command {
         node: NodeId,
         epoch: NodeEpoch,
     },
+    /// The node begins a controlled shutdown: its leaderships move and it leaves every ISR that it can leave.
+    StopNode {
+        node: NodeId,
+        epoch: NodeEpoch,
+    },
+    /// A leader proposes in-sync replicas (KIP-497), for as many partitions as it likes.
+    AlterPartitions {
+        node: NodeId,
+        node_epoch: NodeEpoch,
+        changes: Vec<IsrChange>,
+    },
+    /// A node says where its logs end, for partitions that it is among the last known members of (INVARIANTS
+    /// R13): the leader epoch of the last batch (-1: none) and the log end.
+    ReportReplicas {
+        node: NodeId,
+        epoch: NodeEpoch,
+        ends: Vec<(TopicId, PartitionIndex, LeaderEpoch, Offset)>,
+    },
+    /// Elects leaders at an operator's word (KIP-460), or the preferred ones back.
+    ElectLeaders {
+        kind: ElectionKind,
+        partitions: Vec<(TopicName, PartitionIndex)>,
+    },
+    /// Gives partitions other replicas (KIP-455); `None` cancels what is under way.
+    Reassign {
+        changes: Vec<(TopicName, PartitionIndex, Option<Vec<NodeId>>)>,
+    },
     CreateTopic(TopicSpec),
     DeleteTopic {
         name: TopicName,
     },
-    /// Raises the number of partitions to `count`. `assignments` names the replicas of the new ones, or is empty.
+    /// Raises the number of partitions to `count`. `assignments` names the replicas of the new ones, or is
+    /// empty.
     AddPartitions {
         topic: TopicName,
         count: i32,
@@ -51,6 +82,33 @@ pub struct NodeRegistration {
     pub kafka: Endpoint,
     pub http: Endpoint,
     pub rack: Option<String>,
+    /// The node epoch that the folder durably recorded last.
+    pub previous_epoch: Option<NodeEpoch>,
+    /// The node's own proof that its logs lost nothing: a clean shutdown or the same boot, a working fsync,
+    /// and at most one incomplete final batch cut from each log (INVARIANTS R10).
+    pub intact: bool,
+}
+
+/// A partition's in-sync replicas as its leader proposes them, compared and set on both epochs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsrChange {
+    pub topic: TopicId,
+    pub partition: PartitionIndex,
+    /// The epoch that the proposer leads in.
+    pub leader_epoch: LeaderEpoch,
+    /// The state that the proposal starts from.
+    pub partition_epoch: PartitionEpoch,
+    /// Each member in the incarnation that the leader saw catch up (KIP-903).
+    pub isr: Vec<(NodeId, NodeEpoch)>,
+}
+
+/// What kind of leader is asked for (KIP-460).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ElectionKind {
+    /// The first replica, if it is in sync.
+    Preferred,
+    /// Any live replica, where there is no leader; records may be lost.
+    Unclean,
 }
 
 /// A topic to be made.
@@ -61,7 +119,7 @@ pub struct TopicSpec {
     pub name: TopicName,
     /// `None`: the default, 1.
     pub partitions: Option<i32>,
-    /// `None`: the default, 1.
+    /// `None` or -1: the default, 3, or as many as there are active nodes.
     pub replication_factor: Option<i16>,
     /// The replicas of each partition, instead of the two numbers; empty: placed by the controller.
     pub assignments: Vec<Vec<NodeId>>,
@@ -98,7 +156,39 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Applied {
     Done,
-    Registered { epoch: NodeEpoch, cluster_id: ClusterId },
-    TopicCreated { id: TopicId, partitions: i32, replication_factor: i16 },
-    ProducerIds { first: ProducerId, count: i32 },
+    Registered {
+        epoch: NodeEpoch,
+        cluster_id: ClusterId,
+        standing: Standing,
+    },
+    TopicCreated {
+        id: TopicId,
+        partitions: i32,
+        replication_factor: i16,
+    },
+    ProducerIds {
+        first: ProducerId,
+        count: i32,
+    },
+    /// In the order of the proposals: the whole new state, or why there is none.
+    Altered(Vec<Result<Partition, AlterRefusal>>),
+    /// In the order of the partitions asked for.
+    Elected(Vec<Result<(), ElectRefusal>>),
+    /// In the order of the changes asked for.
+    Reassigned(Vec<Result<(), Refusal>>),
+}
+
+/// Whether a node that registered kept its places in ISR and ELR (INVARIANTS R10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It never registered before and has nothing to keep.
+    New,
+    /// Its disk is proved to hold what it held.
+    Kept,
+    /// It came with another data folder.
+    OtherDirectory,
+    /// Its folder did not record the incarnation that was handed out last.
+    OtherEpoch { recorded: Option<NodeEpoch>, handed_out: NodeEpoch },
+    /// It could not prove its logs intact.
+    NotIntact,
 }

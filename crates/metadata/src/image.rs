@@ -1,13 +1,16 @@
 use std::{fmt, sync::Arc};
 
 use domain::{
-    ClusterId, ConfigOverrides, DirectoryId, LeaderEpoch, NodeEpoch, NodeId, PartitionEpoch, PartitionIndex,
-    ProducerId, TopicConfig, TopicId, TopicName,
+    ClusterId, ConfigOverrides, DirectoryId, NodeEpoch, NodeId, PartitionIndex, ProducerId, TopicConfig,
+    TopicId, TopicName,
 };
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 
-/// All metadata of a cluster at one point of the controller's log. A clone shares its structure and costs nothing.
+use crate::{Changes, Partition, placement::Load};
+
+/// All metadata of a cluster at one point of the controller's log. A clone shares its structure and costs
+/// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// The index of the last raft entry in this image; watchers resume from here.
@@ -22,8 +25,8 @@ pub struct Image {
     pub next_producer_id: ProducerId,
     /// The epoch that the next registration gets.
     pub next_node_epoch: NodeEpoch,
-    /// How many replicas each node was given; placement evens them out.
-    pub(crate) replica_counts: OrdMap<NodeId, u32>,
+    /// What each node was given; placement evens it out.
+    pub(crate) loads: OrdMap<NodeId, Load>,
 }
 
 /// A storage node as it registered last.
@@ -43,9 +46,12 @@ pub struct Node {
 /// Whether a node takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeState {
-    /// Registered, but not (or no longer) heard of: it leads nothing.
+    /// Registered, but not (or no longer) heard of: it leads nothing and is in no ISR.
     Fenced,
     Active,
+    /// In a controlled shutdown: alive, but it leads nothing that another can lead and is taken into no ISR
+    /// (KIP-841).
+    Stopping,
 }
 
 /// A host and a port that somebody else can connect to.
@@ -61,17 +67,6 @@ pub struct Topic {
     pub name: TopicName,
     pub configs: ConfigOverrides,
     pub partitions: Vector<Partition>,
-}
-
-/// Who holds a partition and who leads it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partition {
-    /// In the order of preference: the first is the preferred leader.
-    pub replicas: Vec<NodeId>,
-    pub isr: Vec<NodeId>,
-    pub leader: Option<NodeId>,
-    pub leader_epoch: LeaderEpoch,
-    pub epoch: PartitionEpoch,
 }
 
 impl Image {
@@ -90,6 +85,42 @@ impl Image {
 
     pub fn active_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.values().filter(|n| n.state == NodeState::Active)
+    }
+
+    /// The nodes that are heard of: active or stopping.
+    pub fn live_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values().filter(|n| n.state != NodeState::Fenced)
+    }
+
+    pub(crate) fn is_active(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_some_and(|n| n.state == NodeState::Active)
+    }
+
+    /// Puts the partition's next state in place and keeps the replica counts true.
+    pub(crate) fn put_partition(
+        &mut self,
+        name: &TopicName,
+        number: PartitionIndex,
+        partition: Partition,
+        changes: &mut Changes,
+    ) {
+        let topic = self.topics.get_mut(name).map(Arc::make_mut);
+        let known = topic.zip(usize::try_from(number.0).ok()).and_then(|(t, n)| t.partitions.get_mut(n));
+        let Some(known) = known else { return };
+        let now = partition.replicas.clone();
+        let before = std::mem::replace(known, partition).replicas;
+        changes.partition(name, number);
+        if before != now {
+            self.count_replicas(&before, Load::less);
+            self.count_replicas(&now, Load::more);
+        }
+    }
+
+    /// Counts a partition's replicas in or out.
+    pub(crate) fn count_replicas(&mut self, replicas: &[NodeId], count: fn(&mut Load, bool)) {
+        for (place, node) in replicas.iter().enumerate() {
+            count(self.loads.entry(*node).or_default(), place == 0);
+        }
     }
 
     /// The topic's settings in force.
@@ -114,19 +145,6 @@ impl Topic {
     }
 }
 
-impl Partition {
-    /// A partition that nobody has led yet.
-    pub(crate) fn new(replicas: Vec<NodeId>) -> Self {
-        Self {
-            isr: replicas.clone(),
-            replicas,
-            leader: None,
-            leader_epoch: LeaderEpoch(-1),
-            epoch: PartitionEpoch(0),
-        }
-    }
-}
-
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
@@ -141,6 +159,7 @@ impl fmt::Display for NodeState {
         f.write_str(match self {
             NodeState::Fenced => "fenced",
             NodeState::Active => "active",
+            NodeState::Stopping => "stopping",
         })
     }
 }

@@ -1,14 +1,17 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use domain::{ConfigOverrides, NodeId, PartitionIndex, TopicConfig, TopicName};
+use domain::{LeaderEpoch, NodeId, PartitionIndex, TopicConfig, TopicName};
 
 use crate::{
-    Applied, Changes, ConfigChange, ConfigOperation, Image, Partition, Refusal, RefusalKind, Topic,
-    TopicSpec, placement::place,
+    Applied, Changes, Image, Partition, Refusal, RefusalKind, Topic, TopicSpec,
+    placement::{Load, Site, place},
+    settle::{Rules, Wish},
 };
 
 /// More partitions than this are not made by one command (as Kafka's limit on excessively large operations).
 const PARTITIONS_PER_COMMAND_MAX: i32 = 20_000;
+/// What a topic gets that asks for no replication factor, if there are as many active nodes.
+const REPLICATION_FACTOR_DEFAULT: usize = 3;
 
 type Answer = Result<Applied, Refusal>;
 
@@ -45,9 +48,8 @@ impl Image {
     pub(crate) fn delete_topic(&mut self, name: &TopicName, changes: &mut Changes) -> Answer {
         let topic = self.topics.remove(name).ok_or_else(|| unknown_topic(name))?;
         self.topic_names.remove(&topic.id);
-        for node in topic.partitions.iter().flat_map(|p| &p.replicas) {
-            let count = self.replica_counts.entry(*node).or_insert(0);
-            *count = count.saturating_sub(1);
+        for partition in &topic.partitions {
+            self.count_replicas(&partition.replicas, Load::less);
         }
         changes.partitions.remove(name);
         changes.deleted.insert(topic.id, name.clone());
@@ -69,8 +71,10 @@ impl Image {
         }
         let added = count - now;
         let replicas = match assignments {
-            [] => self.place_new(added)?,
-            given if given.len() as i32 == added => self.check_assignments(given)?,
+            [] => self.place_new(added, topic.replication_factor(), Some(&topic))?,
+            given if given.len() as i32 == added => {
+                self.check_assignments(given, Some(topic.replication_factor()))?
+            }
             given => {
                 let message = format!("{added} partitions are added, {} assignments were given", given.len());
                 return Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
@@ -78,25 +82,6 @@ impl Image {
         };
         let topic = self.grow(Topic::clone(&topic), replicas, changes);
         Ok(topic.created())
-    }
-
-    pub(crate) fn alter_configs(
-        &mut self,
-        topic: Option<&TopicName>,
-        config_changes: &[ConfigChange],
-        changes: &mut Changes,
-    ) -> Answer {
-        let Some(name) = topic else {
-            self.cluster_configs = altered(&self.cluster_configs, config_changes)?;
-            changes.cluster = true;
-            return Ok(Applied::Done);
-        };
-        let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
-        let configs = altered(&topic.configs, config_changes)?;
-        let topic = Topic { configs, ..Topic::clone(topic) };
-        self.topics.insert(name.clone(), Arc::new(topic));
-        changes.partitions.entry(name.clone()).or_default();
-        Ok(Applied::Done)
     }
 
     /// Kafka's metric names turn `.` into `_`, so it refuses names that differ in nothing else; so do we.
@@ -121,48 +106,81 @@ impl Image {
                     "replica assignments were given together with a partition count or replication factor";
                 return Err(Refusal::new(RefusalKind::InvalidRequest, message));
             }
-            return self.check_assignments(&spec.assignments);
+            return self.check_assignments(&spec.assignments, None);
         }
-        let factor = spec.replication_factor.unwrap_or(1);
-        if factor != 1 {
-            return Err(wrong_factor(factor.into()));
-        }
-        self.place_new(spec.partitions.unwrap_or(1))
+        let active = self.active_nodes().count();
+        let factor = match spec.replication_factor {
+            None | Some(-1) => active.clamp(1, REPLICATION_FACTOR_DEFAULT),
+            Some(factor) => usize::try_from(factor).ok().filter(|f| *f > 0).ok_or_else(|| {
+                let message = format!("replication factor {factor} is not positive");
+                Refusal::new(RefusalKind::InvalidReplicationFactor, message)
+            })?,
+        };
+        self.place_new(spec.partitions.unwrap_or(1), factor, None)
     }
 
-    fn place_new(&self, count: i32) -> Result<Vec<Vec<NodeId>>, Refusal> {
+    /// Places new partitions, of the topic if it exists already.
+    fn place_new(
+        &self,
+        count: i32,
+        factor: usize,
+        topic: Option<&Topic>,
+    ) -> Result<Vec<Vec<NodeId>>, Refusal> {
         within_limits(count)?;
-        let active: Vec<NodeId> = self.active_nodes().map(|n| n.id).collect();
-        if active.is_empty() {
-            let message = "replication factor 1 needs 1 active storage node, there is none";
+        let leads = |node: NodeId| {
+            let partitions = topic.into_iter().flat_map(|t| &t.partitions);
+            partitions.filter(|p| p.replicas.first() == Some(&node)).count() as u32
+        };
+        let site =
+            |n: &Arc<crate::Node>| Site { node: n.id, rack: n.rack.clone(), preferred_here: leads(n.id) };
+        let sites: Vec<Site> = self.active_nodes().map(site).collect();
+        if sites.len() < factor {
+            let message = format!(
+                "replication factor {factor} needs {factor} active storage nodes, there are {}",
+                sites.len()
+            );
             return Err(Refusal::new(RefusalKind::InvalidReplicationFactor, message));
         }
-        Ok(place(&active, &self.replica_counts, count as usize))
+        Ok(place(&sites, &self.loads, count as usize, factor))
     }
 
-    fn check_assignments(&self, assignments: &[Vec<NodeId>]) -> Result<Vec<Vec<NodeId>>, Refusal> {
+    /// The replica lists as they were given, if they fit: active nodes, each named once, all lists of one
+    /// length.
+    fn check_assignments(
+        &self,
+        assignments: &[Vec<NodeId>],
+        factor: Option<usize>,
+    ) -> Result<Vec<Vec<NodeId>>, Refusal> {
         within_limits(i32::try_from(assignments.len()).unwrap_or(i32::MAX))?;
+        let refuse = |message: String| Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
+        let factor = factor.or_else(|| assignments.first().map(Vec::len)).unwrap_or(0);
         for replicas in assignments {
-            if replicas.len() != 1 {
-                return Err(wrong_factor(replicas.len() as i64));
+            if replicas.is_empty() {
+                return refuse("replica assignment names no node".to_owned());
+            }
+            if replicas.len() != factor {
+                return refuse(format!(
+                    "replica assignment names {} nodes, not {factor} as the others",
+                    replicas.len()
+                ));
+            }
+            if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
+                return refuse("replica assignment names a node twice".to_owned());
             }
             if let Some(unknown) = replicas.iter().find(|n| !self.is_active(**n)) {
-                let message = format!("replica assignment names node {unknown}, which is not active");
-                return Err(Refusal::new(RefusalKind::InvalidReplicaAssignment, message));
+                return refuse(format!("replica assignment names node {unknown}, which is not active"));
             }
         }
         Ok(assignments.to_vec())
     }
 
-    fn grow(&mut self, mut topic: Topic, replicas: Vec<Vec<NodeId>>, changes: &mut Changes) -> Arc<Topic> {
-        let active: Vec<NodeId> = self.active_nodes().map(|n| n.id).collect();
+    fn grow(&mut self, topic: Topic, replicas: Vec<Vec<NodeId>>, changes: &mut Changes) -> Arc<Topic> {
         changes.partitions.entry(topic.name.clone()).or_default();
-        for replicas in replicas {
-            for node in &replicas {
-                *self.replica_counts.entry(*node).or_insert(0) += 1;
-            }
-            let mut partition = Partition::new(replicas);
-            partition.elect(&active);
+        let rules = Rules::new(self, &topic);
+        let partitions: Vec<Partition> = replicas.into_iter().map(|r| first_state(&rules, r)).collect();
+        let mut topic = topic;
+        for partition in partitions {
+            self.count_replicas(&partition.replicas, Load::more);
             changes.partition(&topic.name, PartitionIndex(topic.partitions.len() as i32));
             topic.partitions.push_back(partition);
         }
@@ -173,12 +191,29 @@ impl Image {
     }
 }
 
+/// A partition that nobody has led yet: all its replicas are empty, so all are in sync.
+fn first_state(rules: &Rules<'_>, replicas: Vec<NodeId>) -> Partition {
+    let unled = Partition {
+        isr: replicas.clone(),
+        replicas,
+        leader_epoch: LeaderEpoch::UNKNOWN,
+        ..Partition::default()
+    };
+    let wish = Wish { reconfigured: true, ..Wish::default() };
+    rules.settle(&unled, &wish).unwrap_or(unled)
+}
+
 impl Topic {
+    /// Partition 0's, as it will be when a reassignment of it is complete.
+    fn replication_factor(&self) -> usize {
+        self.partitions.get(0).map_or(0, |p| p.target_replicas().len())
+    }
+
     fn created(&self) -> Applied {
         Applied::TopicCreated {
             id: self.id,
             partitions: self.partitions.len() as i32,
-            replication_factor: self.partitions.get(0).map_or(0, |p| p.replicas.len() as i16),
+            replication_factor: i16::try_from(self.replication_factor()).unwrap_or(i16::MAX),
         }
     }
 }
@@ -195,59 +230,6 @@ fn within_limits(count: i32) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn wrong_factor(factor: i64) -> Refusal {
-    let message = format!("replication factor {factor} is not 1, the only one supported so far");
-    Refusal::new(RefusalKind::InvalidReplicationFactor, message)
-}
-
-fn unknown_topic(name: &TopicName) -> Refusal {
+pub(crate) fn unknown_topic(name: &TopicName) -> Refusal {
     Refusal::new(RefusalKind::UnknownTopic, format!("topic '{name}' does not exist"))
-}
-
-/// All changes or none.
-fn altered(configs: &ConfigOverrides, changes: &[ConfigChange]) -> Result<ConfigOverrides, Refusal> {
-    let invalid = |message: String| Refusal::new(RefusalKind::InvalidConfig, message);
-    let mut configs = configs.clone();
-    for change in changes {
-        let definition = domain::ConfigDefinition::find(&change.name)
-            .ok_or_else(|| invalid(format!("unknown topic config '{}'", change.name)))?;
-        let listed = |configs: &ConfigOverrides| -> Vec<String> {
-            let now = configs.get(&change.name).map_or(definition.default, String::as_str);
-            now.split(',').map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).collect()
-        };
-        let value = match &change.operation {
-            ConfigOperation::Delete => {
-                configs.remove(&change.name);
-                continue;
-            }
-            ConfigOperation::Set(value) => value.clone(),
-            ConfigOperation::Append(_) | ConfigOperation::Subtract(_)
-                if definition.config_type != domain::ConfigType::List =>
-            {
-                return Err(invalid(format!("topic config {} is not a list", change.name)));
-            }
-            ConfigOperation::Append(value) => {
-                let mut list = listed(&configs);
-                list.extend(
-                    value
-                        .split(',')
-                        .map(|v| v.trim().to_owned())
-                        .filter(|v| !list.contains(v))
-                        .collect::<Vec<_>>(),
-                );
-                list.join(",")
-            }
-            ConfigOperation::Subtract(value) => {
-                let gone: Vec<&str> = value.split(',').map(str::trim).collect();
-                listed(&configs)
-                    .into_iter()
-                    .filter(|v| !gone.contains(&v.as_str()))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            }
-        };
-        definition.validate(&value).map_err(|e| invalid(e.to_string()))?;
-        configs.insert(change.name.clone(), value);
-    }
-    Ok(configs)
 }

@@ -33,7 +33,7 @@ pub enum Adopted {
     LeadsOn { high_watermark_advanced: bool },
     /// This node fetches from another, from the start of a new leader epoch if that is `new`.
     Follows { leader: NodeId, new: bool },
-    /// Nobody leads.
+    /// Nobody leads, or this node holds no replica any more.
     Leaderless,
 }
 
@@ -66,11 +66,13 @@ impl Replica {
                 self.advance();
                 Adopted::Leads(state.leader_epoch)
             }
-            (Some(leader), role) => {
+            (Some(leader), role) if state.replicas.contains(&self.me) => {
                 *role = Role::Follower { leader };
                 Adopted::Follows { leader, new: new_epoch }
             }
-            (None, role) => {
+            // Who holds no replica any more asks nobody: its fetch, come late, could speak for an empty log when it
+            // is added again.
+            (_, role) => {
                 *role = Role::Leaderless;
                 Adopted::Leaderless
             }

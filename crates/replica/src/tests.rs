@@ -228,3 +228,15 @@ fn a_consumer_is_sent_to_the_in_sync_follower_near_it() {
     assert_eq!(replica.closest(Offset(10), |_| true), None);
     assert_eq!(replica.closest(Offset(9), |_| false), None);
 }
+
+/// Found by the simulation: a replica that had left fetched on in the new leader epoch, was added again and empty, and
+/// came into the ISR by the fetch from before.
+#[test]
+fn who_holds_no_replica_any_more_follows_nobody() {
+    let mut replica = Replica::new(NodeId(1), Offset(0));
+    replica.adopt(0, &state(0, 5, 1, &[0, 1], 2), at(8));
+    let left = PartitionState { replicas: vec![NodeId(0), NodeId(2)], ..state(0, 6, 2, &[0], 1) };
+    assert_eq!(replica.adopt(1, &left, at(8)), Adopted::Leaderless);
+    assert_eq!(replica.follows(), None);
+    assert_eq!(replica.adopt(2, &state(0, 5, 1, &[0, 1], 2), at(8)), Adopted::Nothing, "told late");
+}

@@ -1,3 +1,5 @@
+mod partitions;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -32,7 +34,8 @@ pub enum ControllerError {
     Unknown(String),
 }
 
-/// Speaks to the controller group: finds the leader from the seeds, follows redirects, tries again within a deadline.
+/// Speaks to the controller group: finds the leader from the seeds, follows redirects, tries again within a
+/// deadline.
 #[derive(Clone)]
 pub struct ControllerClient {
     seeds: Arc<[String]>,
@@ -143,12 +146,7 @@ impl ControllerClient {
                 async move { Ok(admin_service(channel).add_partitions(request).await?.into_inner().version) }
             })
             .await;
-        match called {
-            Err(Failed { answer_lost: true, error: ControllerError::Refused(r) }) => {
-                Err(ControllerError::Unknown(r.message))
-            }
-            called => called.map_err(Failed::into_error),
-        }
+        called.map_err(Failed::into_definite_error)
     }
 
     /// The metadata version that has the new settings. `topic: None` changes the defaults of all topics.
@@ -186,9 +184,8 @@ impl ControllerClient {
             })
             .await
             .map_err(Failed::into_error)?;
-        let unreadable = |reason: String| ControllerError::Unknown(format!("unreadable answer: {reason}"));
-        let topic = answer.topic.ok_or_else(|| unreadable("no topic in it".to_owned()))?;
-        convert::topic_from_pb(topic).map_err(|e| unreadable(e.to_string()))
+        let topic = answer.topic.ok_or_else(|| unreadable(&"no topic in it"))?;
+        convert::topic_from_pb(topic).map_err(|e| unreadable(&e))
     }
 
     pub async fn describe_controllers(
@@ -270,12 +267,21 @@ impl ControllerClient {
         Ok(channel)
     }
 
-    /// Tries until it is answered, refused, or the time is up.
     async fn call<T, F: Future<Output = Result<T, Status>>>(
         &self,
         within: Duration,
         attempt: impl Fn(Channel) -> F,
     ) -> Result<T, Failed> {
+        self.call_counted(within, attempt).await.map(|(answer, _)| answer)
+    }
+
+    /// Tries until it is answered, refused, or the time is up. With the answer comes whether one to an
+    /// earlier attempt was lost.
+    async fn call_counted<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        within: Duration,
+        attempt: impl Fn(Channel) -> F,
+    ) -> Result<(T, bool), Failed> {
         let deadline = Instant::now() + within;
         let mut answer_lost = false;
         loop {
@@ -290,7 +296,7 @@ impl ControllerClient {
             let status = match tried {
                 Ok(answer) => {
                     self.learn(&address, None);
-                    return Ok(answer);
+                    return Ok((answer, answer_lost));
                 }
                 Err(status) => status,
             };
@@ -328,6 +334,20 @@ impl Failed {
     fn into_error(self) -> ControllerError {
         self.error
     }
+
+    /// A refusal after a lost answer says nothing about the attempt whose answer was lost.
+    fn into_definite_error(self) -> ControllerError {
+        match self {
+            Failed { answer_lost: true, error: ControllerError::Refused(r) } => {
+                ControllerError::Unknown(r.message)
+            }
+            Failed { error, .. } => error,
+        }
+    }
+}
+
+fn unreadable(reason: &dyn std::fmt::Display) -> ControllerError {
+    ControllerError::Unknown(format!("unreadable answer: {reason}"))
 }
 
 /// The connection was never made, so nothing was carried out.

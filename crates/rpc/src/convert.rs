@@ -1,18 +1,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{
-    ClusterId, DirectoryId, LeaderEpoch, NodeEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicId,
-    TopicName,
-};
+use domain::{ClusterId, DirectoryId, NodeEpoch, NodeId, TopicId, TopicName};
 use metadata::{
-    ConfigChange, ConfigOperation, Delta, Endpoint, Node, NodeRegistration, NodeState, Partition, TopicDelta,
-    TopicSpec,
+    ConfigChange, ConfigOperation, Delta, Endpoint, Node, NodeRegistration, NodeState, TopicDelta, TopicSpec,
 };
 use prost::Message;
 use uuid::Uuid;
 
-use crate::pb;
+use crate::{
+    partition::{partition_from_pb, partition_to_pb},
+    pb,
+};
 
 /// A message whose fields make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,21 +30,21 @@ impl From<ConversionError> for tonic::Status {
     }
 }
 
-type Result<T> = std::result::Result<T, ConversionError>;
+pub(crate) type Result<T> = std::result::Result<T, ConversionError>;
 
-fn invalid(field: &'static str, reason: impl ToString) -> ConversionError {
+pub(crate) fn invalid(field: &'static str, reason: impl ToString) -> ConversionError {
     ConversionError::Invalid { field, reason: reason.to_string() }
 }
 
-fn uuid(field: &'static str, bytes: &[u8]) -> Result<Uuid> {
+pub(crate) fn uuid(field: &'static str, bytes: &[u8]) -> Result<Uuid> {
     Uuid::from_slice(bytes).map_err(|e| invalid(field, e))
 }
 
-fn uuid_bytes(id: Uuid) -> Bytes {
+pub(crate) fn uuid_bytes(id: Uuid) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
 }
 
-fn topic_name(name: &str) -> Result<TopicName> {
+pub(crate) fn topic_name(name: &str) -> Result<TopicName> {
     TopicName::new(name).map_err(|e| invalid("topic name", e))
 }
 
@@ -111,6 +110,7 @@ fn node_to(node: &Node) -> pb::Node {
         state: match node.state {
             NodeState::Fenced => pb::NodeState::Fenced,
             NodeState::Active => pb::NodeState::Active,
+            NodeState::Stopping => pb::NodeState::Stopping,
         }
         .into(),
         directory_id: uuid_bytes(node.directory.0),
@@ -127,6 +127,7 @@ fn node_from(node: pb::Node) -> Result<Node> {
         state: match node.state() {
             pb::NodeState::Active => NodeState::Active,
             pb::NodeState::Fenced => NodeState::Fenced,
+            pb::NodeState::Stopping => NodeState::Stopping,
             pb::NodeState::Unspecified => return Err(invalid("node.state", node.state)),
         },
         directory: DirectoryId(uuid("node.directory_id", &node.directory_id)?),
@@ -137,19 +138,11 @@ fn node_from(node: pb::Node) -> Result<Node> {
 }
 
 fn topic_to(topic: &TopicDelta) -> pb::Topic {
-    let partition = |(number, p): &(PartitionIndex, Partition)| pb::Partition {
-        number: number.0,
-        replicas: p.replicas.iter().map(|n| n.0).collect(),
-        isr: p.isr.iter().map(|n| n.0).collect(),
-        leader: p.leader.map_or(-1, |n| n.0),
-        leader_epoch: p.leader_epoch.0,
-        partition_epoch: p.epoch.0,
-    };
     pb::Topic {
         id: uuid_bytes(topic.id.0),
         name: topic.name.to_string(),
         configs: topic.configs.clone().into_iter().collect(),
-        partitions: topic.partitions.iter().map(partition).collect(),
+        partitions: topic.partitions.iter().map(|(number, p)| partition_to_pb(*number, p)).collect(),
     }
 }
 
@@ -170,21 +163,11 @@ pub fn topic_from_pb(topic: pb::Topic) -> Result<TopicDelta> {
 }
 
 fn topic_from(topic: pb::Topic) -> Result<TopicDelta> {
-    let partition = |p: pb::Partition| {
-        let partition = Partition {
-            replicas: p.replicas.into_iter().map(NodeId).collect(),
-            isr: p.isr.into_iter().map(NodeId).collect(),
-            leader: (p.leader >= 0).then_some(NodeId(p.leader)),
-            leader_epoch: LeaderEpoch(p.leader_epoch),
-            epoch: PartitionEpoch(p.partition_epoch),
-        };
-        (PartitionIndex(p.number), partition)
-    };
     Ok(TopicDelta {
         id: TopicId(uuid("topic.id", &topic.id)?),
         name: topic_name(&topic.name)?,
         configs: topic.configs.into_iter().collect(),
-        partitions: topic.partitions.into_iter().map(partition).collect(),
+        partitions: topic.partitions.into_iter().map(partition_from_pb).collect::<Result<_>>()?,
     })
 }
 
@@ -196,6 +179,8 @@ pub fn registration_to_pb(registration: &NodeRegistration) -> pb::RegisterReques
         kafka: endpoint_to(&registration.kafka),
         http: endpoint_to(&registration.http),
         rack: registration.rack.clone(),
+        previous_epoch: registration.previous_epoch.map(|e| e.0),
+        intact: registration.intact,
     }
 }
 
@@ -211,6 +196,8 @@ pub fn registration_from_pb(request: pb::RegisterRequest) -> Result<NodeRegistra
         kafka: endpoint_from(request.kafka)?,
         http: endpoint_from(request.http)?,
         rack: request.rack,
+        previous_epoch: request.previous_epoch.map(NodeEpoch),
+        intact: request.intact,
     })
 }
 
@@ -285,6 +272,8 @@ mod tests {
             kafka: Endpoint { host: "n".into(), port: 9092 },
             http: Endpoint { host: "n".into(), port: 9600 },
             rack: Some("zone-a".into()),
+            previous_epoch: None,
+            intact: true,
         };
         for command in [
             metadata::Command::NameCluster { cluster_id },
@@ -315,7 +304,7 @@ mod tests {
         let event = pb::MetadataEvent { format: 9, delta: Bytes::new() };
         assert_eq!(
             decode_delta(&event).unwrap_err().to_string(),
-            "metadata event has format 9, this build knows 1"
+            "metadata event has format 9, this build knows 2"
         );
     }
 }

@@ -8,6 +8,9 @@ pub mod pb {
 
 mod client;
 mod convert;
+mod isr;
+mod items;
+mod partition;
 mod status;
 mod watch;
 
@@ -17,12 +20,18 @@ pub use convert::{
     encode_delta, registration_from_pb, registration_to_pb, topic_from_pb, topic_spec_from_pb,
     topic_spec_to_pb, topic_to_pb,
 };
+pub use isr::{
+    altered_from_pb, altered_to_pb, isr_change_from_pb, isr_change_to_pb, log_end_from_pb, log_end_to_pb,
+};
+pub use items::{
+    Items, election_from_pb, election_to_pb, items_to_pb, reassignment_from_pb, reassignment_to_pb,
+};
 pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
 pub use tonic::Status;
 pub use watch::{MetadataWatch, WatchedImage};
 
 /// The version of every encoded payload in these messages.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A snapshot of a large cluster's metadata is one message; gRPC's 4 MiB default would refuse it.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;

@@ -8,8 +8,10 @@ const LEADER: &str = "anabranch-leader";
 pub fn refusal_status(refusal: &Refusal) -> Status {
     let code = match refusal.kind {
         RefusalKind::TopicExists | RefusalKind::NodeIdInUse => Code::AlreadyExists,
-        RefusalKind::UnknownTopic | RefusalKind::UnknownNode => Code::NotFound,
-        RefusalKind::StaleNodeEpoch | RefusalKind::WrongCluster | RefusalKind::DirectoryMissing => {
+        RefusalKind::UnknownTopic | RefusalKind::UnknownPartition | RefusalKind::UnknownNode => {
+            Code::NotFound
+        }
+        RefusalKind::StaleNodeEpoch | RefusalKind::WrongCluster | RefusalKind::NoReassignmentInProgress => {
             Code::FailedPrecondition
         }
         RefusalKind::InvalidTopicName

@@ -82,6 +82,12 @@ pub struct StorageSettings {
     pub connection_idle_ms_max: u64,
     /// How many connections are taken.
     pub connections_max: usize,
+    /// A follower that has not caught up for so long leaves the ISR (Kafka's `replica.lag.time.max.ms`).
+    pub replica_lag_ms_max: u64,
+    /// How long a follower's fetch waits for news (Kafka's `replica.fetch.wait.max.ms`).
+    pub replica_fetch_wait_ms_max: u64,
+    /// Producers are refused while less of the disk is free; none: a twentieth of it, and at most 1 GiB.
+    pub disk_reserve_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -153,6 +159,9 @@ impl Default for StorageSettings {
             open_files_max: 1_024,
             connection_idle_ms_max: 600_000,
             connections_max: 10_000,
+            replica_lag_ms_max: 10_000,
+            replica_fetch_wait_ms_max: 500,
+            disk_reserve_bytes: None,
         }
     }
 }

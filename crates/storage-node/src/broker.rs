@@ -7,7 +7,13 @@ use rpc::{ControllerClient, WatchedImage};
 use transport::{Handler, Reply, Response};
 use wire::{ApiKey, FrameError, Request, RequestFrame};
 
-use crate::{api, producer_ids::ProducerIds, store::Store};
+use crate::{
+    api,
+    disk::DiskGuard,
+    producer_ids::ProducerIds,
+    replication::{IsrKeeper, Sessions},
+    store::Store,
+};
 
 /// Serves Kafka's protocol from the store and the metadata.
 pub(crate) struct Broker {
@@ -17,6 +23,9 @@ pub(crate) struct Broker {
     pub(crate) controllers: ControllerClient,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) traffic: Traffic,
+    pub(crate) sessions: Sessions,
+    pub(crate) isr: Arc<IsrKeeper>,
+    pub(crate) disk: Arc<DiskGuard>,
 }
 
 /// The numbers that are counted for every request; looked up once.
@@ -24,7 +33,10 @@ pub(crate) struct Traffic {
     pub(crate) produced_bytes: Counter,
     pub(crate) produced_batches: Counter,
     pub(crate) fetched_bytes: Counter,
+    pub(crate) replicated_bytes: Counter,
     produce_seconds: Histogram,
+    /// From the append to the commit.
+    pub(crate) commit_seconds: Histogram,
     requests: Counter,
 }
 
@@ -34,7 +46,9 @@ impl Traffic {
             produced_bytes: metrics::counter!("anabranch_storage_produced_bytes_total"),
             produced_batches: metrics::counter!("anabranch_storage_produced_batches_total"),
             fetched_bytes: metrics::counter!("anabranch_storage_fetched_bytes_total"),
+            replicated_bytes: metrics::counter!("anabranch_storage_replicated_bytes_total"),
             produce_seconds: metrics::histogram!("anabranch_storage_produce_seconds"),
+            commit_seconds: metrics::histogram!("anabranch_storage_commit_seconds"),
             requests: metrics::counter!("anabranch_storage_requests_total"),
         }
     }
@@ -67,7 +81,29 @@ impl Handler for Endpoint {
                 now(&frame, &api::metadata::answer(broker, &request, frame.version))
             }
             ApiKey::ApiVersions => now(&frame, &api::api_versions::answer(frame.version)),
-            ApiKey::DescribeCluster => now(&frame, &api::describe_cluster::answer(broker)),
+            ApiKey::DescribeCluster => {
+                let request = frame.decode_body()?;
+                now(&frame, &api::describe_cluster::answer(broker, &request))
+            }
+            ApiKey::OffsetForLeaderEpoch => {
+                let request = frame.decode_body()?;
+                now(&frame, &api::offset_for_leader_epoch::answer(broker, &request))
+            }
+            ApiKey::DescribeProducers => {
+                let request = frame.decode_body()?;
+                now(&frame, &api::describe_producers::answer(broker, &request))
+            }
+            ApiKey::DescribeLogDirs => {
+                let (broker, request) = (broker.clone(), frame.decode_body()?);
+                // Asks the file system, and every partition.
+                Ok(later(&frame, async move {
+                    tokio::task::block_in_place(|| api::describe_log_dirs::answer(&broker, &request))
+                }))
+            }
+            ApiKey::ListPartitionReassignments => {
+                let request = frame.decode_body()?;
+                now(&frame, &api::list_partition_reassignments::answer(broker, &request))
+            }
             ApiKey::DescribeConfigs => {
                 let request = frame.decode_body()?;
                 now(&frame, &api::describe_configs::answer(broker, &request))
@@ -77,6 +113,10 @@ impl Handler for Endpoint {
             ApiKey::CreatePartitions => administer(broker, &frame, api::create_partitions::answer),
             ApiKey::IncrementalAlterConfigs => {
                 administer(broker, &frame, api::incremental_alter_configs::answer)
+            }
+            ApiKey::ElectLeaders => administer(broker, &frame, api::elect_leaders::answer),
+            ApiKey::AlterPartitionReassignments => {
+                administer(broker, &frame, api::alter_partition_reassignments::answer)
             }
             ApiKey::InitProducerId => administer(broker, &frame, api::init_producer_id::answer),
             api => Err(FrameError::Api { api_key: api as i16 }),

@@ -1,22 +1,27 @@
 //! The one place where errors become Kafka's codes.
 
 use commitlog::{AppendError, LogError, ReadError};
-use metadata::RefusalKind;
-use replica::ProducerRefusal;
+use domain::{LeaderEpoch, Offset};
+use metadata::{ElectRefusalKind, RefusalKind};
+use replica::{ProducerRefusal, ReplicaRefusal, UnknownEpoch};
 use rpc::ControllerError;
 use wire::ResponseError;
 
 /// Why a partition did not serve a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PartitionError {
-    #[error("this node does not lead the partition")]
-    NotLeader,
     #[error("the partition's log is offline on this node")]
     Offline,
-    #[error("leader epoch {got} is older than the partition's {current}")]
-    FencedEpoch { got: i32, current: i32 },
-    #[error("leader epoch {got} is newer than the {current} known here")]
-    UnknownEpoch { got: i32, current: i32 },
+    #[error("the high watermark is not known yet")]
+    OffsetNotAvailable,
+    #[error("offset {offset} of a follower is out of range, the log holds {start} to {end}")]
+    FollowerOutOfRange { offset: Offset, start: Offset, end: Offset },
+    #[error("a batch of leader epoch {got} came in answer to a fetch in epoch {asked}")]
+    LaterEpoch { got: LeaderEpoch, asked: LeaderEpoch },
+    #[error(transparent)]
+    Replica(#[from] ReplicaRefusal),
+    #[error(transparent)]
+    UnknownFollowerEpoch(#[from] UnknownEpoch),
     #[error(transparent)]
     Append(#[from] AppendError),
     #[error(transparent)]
@@ -28,14 +33,26 @@ pub(crate) enum PartitionError {
 impl PartitionError {
     pub(crate) fn code(&self) -> ResponseError {
         match self {
-            PartitionError::NotLeader => ResponseError::NotLeaderOrFollower,
             PartitionError::Offline => ResponseError::KafkaStorageError,
-            PartitionError::FencedEpoch { .. } => ResponseError::FencedLeaderEpoch,
-            PartitionError::UnknownEpoch { .. } => ResponseError::UnknownLeaderEpoch,
+            PartitionError::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
+            PartitionError::FollowerOutOfRange { .. } => ResponseError::OffsetOutOfRange,
+            PartitionError::LaterEpoch { .. } => ResponseError::UnknownServerError,
+            PartitionError::Replica(refusal) => replica_code(refusal),
+            PartitionError::UnknownFollowerEpoch(_) => ResponseError::UnknownLeaderEpoch,
             PartitionError::Append(error) => append_code(error),
             PartitionError::Read(ReadError::OutOfRange { .. }) => ResponseError::OffsetOutOfRange,
             PartitionError::Read(ReadError::Log(error)) | PartitionError::Log(error) => log_code(error),
         }
+    }
+}
+
+fn replica_code(refusal: &ReplicaRefusal) -> ResponseError {
+    match refusal {
+        ReplicaRefusal::NotLeader | ReplicaRefusal::NotReplica(_) => ResponseError::NotLeaderOrFollower,
+        ReplicaRefusal::FencedEpoch { .. } => ResponseError::FencedLeaderEpoch,
+        ReplicaRefusal::UnknownEpoch { .. } => ResponseError::UnknownLeaderEpoch,
+        ReplicaRefusal::StaleNode { .. } => ResponseError::StaleBrokerEpoch,
+        ReplicaRefusal::NotEnoughReplicas { .. } => ResponseError::NotEnoughReplicas,
     }
 }
 
@@ -53,6 +70,7 @@ fn append_code(error: &AppendError) -> ResponseError {
             ResponseError::DuplicateSequenceNumber
         }
         AppendError::StaleLeaderEpoch { .. } => ResponseError::NotLeaderOrFollower,
+        AppendError::Overlap { .. } => ResponseError::UnknownServerError,
         AppendError::Log(error) => log_code(error),
     }
 }
@@ -66,9 +84,14 @@ pub(crate) fn controller_code(error: &ControllerError) -> ResponseError {
     let ControllerError::Refused(refusal) = error else {
         return ResponseError::RequestTimedOut;
     };
-    match refusal.kind {
+    refusal_code(refusal.kind)
+}
+
+/// What the controller's refusal is for a Kafka admin client.
+pub(crate) fn refusal_code(kind: RefusalKind) -> ResponseError {
+    match kind {
         RefusalKind::TopicExists => ResponseError::TopicAlreadyExists,
-        RefusalKind::UnknownTopic => ResponseError::UnknownTopicOrPartition,
+        RefusalKind::UnknownTopic | RefusalKind::UnknownPartition => ResponseError::UnknownTopicOrPartition,
         RefusalKind::InvalidTopicName => ResponseError::InvalidTopicException,
         RefusalKind::InvalidPartitions => ResponseError::InvalidPartitions,
         RefusalKind::InvalidReplicationFactor => ResponseError::InvalidReplicationFactor,
@@ -76,10 +99,20 @@ pub(crate) fn controller_code(error: &ControllerError) -> ResponseError {
         RefusalKind::InvalidConfig => ResponseError::InvalidConfig,
         RefusalKind::PolicyViolation => ResponseError::PolicyViolation,
         RefusalKind::InvalidRequest => ResponseError::InvalidRequest,
+        RefusalKind::NoReassignmentInProgress => ResponseError::NoReassignmentInProgress,
         RefusalKind::StaleNodeEpoch => ResponseError::StaleBrokerEpoch,
-        RefusalKind::UnknownNode
-        | RefusalKind::NodeIdInUse
-        | RefusalKind::WrongCluster
-        | RefusalKind::DirectoryMissing => ResponseError::UnknownServerError,
+        RefusalKind::UnknownNode | RefusalKind::NodeIdInUse | RefusalKind::WrongCluster => {
+            ResponseError::UnknownServerError
+        }
+    }
+}
+
+/// Why no leader was elected, for a Kafka admin client (KIP-460).
+pub(crate) fn elect_code(kind: ElectRefusalKind) -> ResponseError {
+    match kind {
+        ElectRefusalKind::UnknownPartition => ResponseError::UnknownTopicOrPartition,
+        ElectRefusalKind::ElectionNotNeeded => ResponseError::ElectionNotNeeded,
+        ElectRefusalKind::PreferredLeaderNotAvailable => ResponseError::PreferredLeaderNotAvailable,
+        ElectRefusalKind::EligibleLeadersNotAvailable => ResponseError::EligibleLeadersNotAvailable,
     }
 }

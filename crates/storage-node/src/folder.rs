@@ -8,16 +8,22 @@ use std::{
     time::Instant,
 };
 
-use commitlog::{CheckpointKind, DataDir, DataDirError, FileCache, Log, LogError, OpenMode, PartitionFolder};
+use commitlog::{
+    CheckpointKind, DataDir, DataDirError, FileCache, Log, LogError, OpenMode, PartitionFolder, Proof, Torn,
+};
 use domain::{Offset, TopicConfig, TopicPartition};
 use parking_lot::Mutex;
 
-use crate::{clock::now_ms, partition::LocalPartition};
+use crate::{clock::now_ms, home::Home, partition::LocalPartition};
 
 /// A data folder with its partitions, opened and recovered.
 pub(crate) struct OpenedFolder {
     pub(crate) dir: DataDir,
     pub(crate) partitions: Vec<LocalPartition>,
+    /// Whether the last process here shut down cleanly.
+    pub(crate) clean: bool,
+    /// What can be said of the disk to the controller (R10).
+    pub(crate) proof: Proof,
 }
 
 /// Why a data folder could not be opened.
@@ -35,15 +41,24 @@ pub enum FolderError {
 const PROGRESS_EVERY_S: u64 = 2;
 
 /// Locks the folder and opens every partition in it, several at once; after a crash each is recovered.
-pub(crate) fn open(path: &Path, files: &Arc<FileCache>) -> Result<OpenedFolder, FolderError> {
+pub(crate) fn open(
+    home: &Arc<Home>,
+    path: &Path,
+    files: &Arc<FileCache>,
+) -> Result<OpenedFolder, FolderError> {
     let dir = DataDir::open(path)?;
-    let clean = dir.take_clean_shutdown()?.is_some();
+    let mark = dir.take_clean_shutdown()?;
+    let clean = mark.is_some();
+    let high_watermarks = dir.read_checkpoint(CheckpointKind::Replication)?;
     let points = dir.read_checkpoint(CheckpointKind::RecoveryPoint)?;
     let starts = dir.read_checkpoint(CheckpointKind::LogStart)?;
     let folders = dir.list_partitions()?;
     let started = Instant::now();
     let opening = Opening {
+        home: home.clone(),
         clean,
+        high_watermarks,
+        torn: Mutex::default(),
         points,
         starts,
         files: files.clone(),
@@ -59,6 +74,7 @@ pub(crate) fn open(path: &Path, files: &Arc<FileCache>) -> Result<OpenedFolder, 
     });
     finished?;
     let partitions = opening.done.into_inner();
+    let torn = opening.torn.into_inner();
     if !clean {
         // What recovery has read may lie in the page cache only. From here on it counts as flushed (R10), so it must be;
         // an error here is the end: nobody may lead from a disk that does not sync.
@@ -67,12 +83,23 @@ pub(crate) fn open(path: &Path, files: &Arc<FileCache>) -> Result<OpenedFolder, 
             partition.with_log(Log::file_system_synced);
         }
     }
-    tracing::info!(partitions = partitions.len(), clean, elapsed = ?started.elapsed(), "data folder opened");
-    Ok(OpenedFolder { dir, partitions })
+    let proof = commitlog::proof(
+        dir.read_incarnation().as_ref(),
+        mark.as_ref(),
+        commitlog::boot_id().as_deref(),
+        &torn,
+    );
+    let (intact, why) = (proof.intact, &proof.reason);
+    tracing::info!(partitions = partitions.len(), clean, intact, why, elapsed = ?started.elapsed(), "data folder opened");
+    Ok(OpenedFolder { dir, partitions, clean, proof })
 }
 
 struct Opening {
+    home: Arc<Home>,
     clean: bool,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
+    /// The worst end of all logs.
+    torn: Mutex<Torn>,
     points: BTreeMap<TopicPartition, Offset>,
     starts: BTreeMap<TopicPartition, Offset>,
     files: Arc<FileCache>,
@@ -123,7 +150,8 @@ impl Opening {
                 tracing::error!(partition = %name, %error, "the partition stays offline");
                 metrics::counter!("anabranch_storage_offline_partitions_total").increment(1);
                 let topic_id = commitlog::topic_id_of(&folder.path).map_err(failed)?;
-                return Ok(LocalPartition::offline(name.clone(), topic_id, point, start));
+                self.note(Torn::Damaged { reason: format!("partition {name} is damaged") });
+                return Ok(LocalPartition::offline(self.home.clone(), name.clone(), topic_id, point, start));
             }
             Err(source) => return Err(failed(source)),
         };
@@ -131,6 +159,15 @@ impl Opening {
             let bytes = recovery.truncated_bytes;
             tracing::warn!(partition = %name, bytes, "cut a torn tail after a crash");
         }
-        Ok(LocalPartition::new(name.clone(), log))
+        self.note(recovery.torn);
+        let high_watermark = self.high_watermarks.get(name).copied().unwrap_or(Offset(0));
+        Ok(LocalPartition::new(self.home.clone(), name.clone(), log, high_watermark))
+    }
+
+    fn note(&self, torn: Torn) {
+        let mut worst = self.torn.lock();
+        if torn > *worst {
+            *worst = torn;
+        }
     }
 }

@@ -3,13 +3,18 @@
 mod api;
 mod broker;
 mod clock;
+mod disk;
 mod errors;
 mod folder;
+mod home;
 mod partition;
 mod producer_ids;
+mod replication;
+mod scrub;
 mod service;
 mod session;
 mod store;
 mod upkeep;
+mod watchers;
 
 pub use service::{StorageNodeConfig, StorageNodeError, StorageNodeHandle, start};

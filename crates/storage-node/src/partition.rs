@@ -1,132 +1,290 @@
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use commitlog::{Appended, Log, LogError, LogSlice};
-use domain::{LeaderEpoch, Offset, TopicConfig, TopicId, TopicPartition};
+use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset, TopicConfig, TopicId, TopicPartition};
 use parking_lot::Mutex;
+use replica::{Adopted, FollowerFetch, LogEnd, PartitionState, Proposal, Replica, ReplicaRefusal};
 use tokio::sync::Notify;
 
-use crate::errors::PartitionError;
+use crate::{
+    clock::uptime_ms,
+    errors::PartitionError,
+    home::Home,
+    scrub::Look,
+    watchers::{News, Subscribers, Watchers},
+};
 
-/// A partition's replica on this node.
+/// A partition's replica on this node: its log, and what `replica` decides about it.
 pub(crate) struct LocalPartition {
     pub(crate) name: TopicPartition,
     pub(crate) topic_id: TopicId,
-    state: Mutex<State>,
+    home: Arc<Home>,
+    pub(crate) state: Mutex<State>,
     /// Held by the flush that is under way; those who wait for it find their records flushed, too.
     flushing: Mutex<()>,
-    watchers: Mutex<Vec<Weak<Notify>>>,
-    /// Spares an append the lock when nobody waits.
-    watched: AtomicBool,
+    /// Consumers and producers, who wait for the high watermark.
+    pub(crate) commits: Watchers,
+    /// Followers, who wait for the log's end.
+    pub(crate) followers: Subscribers,
 }
 
-struct State {
+pub(crate) struct State {
     /// `None` once the partition was closed or dropped, or when it could not be opened.
-    log: Option<Log>,
-    leading: Option<LeaderEpoch>,
-    /// The high watermark as it was seen last: what a client has seen of it never goes back (R4).
-    committed: Offset,
+    pub(crate) log: Option<Log>,
+    pub(crate) replica: Replica,
     /// Recovery point and start of a log that is offline: they must stay in the checkpoints, or the next start would
     /// take damage for a torn tail and cut it.
     kept: Option<(Offset, Offset)>,
+    /// The recovery point as the checkpoint has it: the next start takes nothing below it for torn.
+    pub(crate) checkpointed: Offset,
+    /// Where the log is about to be cut, below the checkpoint, which has to say so first.
+    pub(crate) to_be_cut: Option<Offset>,
 }
 
 /// What an append came to.
 pub(crate) struct AppendedHere {
     pub(crate) appended: Appended,
+    /// The leader epoch that it was appended in: only in this one can its commit be told.
+    pub(crate) epoch: LeaderEpoch,
     /// The topic wants it on disk before it is acknowledged: see [`LocalPartition::flush`].
     pub(crate) flush_first: bool,
+    /// It is below the high watermark already.
+    pub(crate) committed: bool,
 }
 
-/// A partition as a fetch found it.
+/// What is known of a record that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    Done,
+    Pending,
+}
+
+/// A replica as the metrics count it.
+pub(crate) struct Standing {
+    pub(crate) offline: bool,
+    pub(crate) leads: bool,
+    /// It leads, and somebody is not in sync.
+    pub(crate) under_replicated: bool,
+    /// It leads, and acks=all is refused.
+    pub(crate) under_min_isr: bool,
+}
+
+/// A partition as a consumer's fetch found it.
 pub(crate) struct Fetched {
     pub(crate) slice: Option<LogSlice>,
     pub(crate) start: Offset,
+    /// `None` while the leader does not know how far its predecessor's had come (KIP-207).
+    pub(crate) high_watermark: Option<Offset>,
+}
+
+/// A partition as a follower's fetch found it.
+pub(crate) struct FollowerFetched {
+    pub(crate) slice: Option<LogSlice>,
+    pub(crate) start: Offset,
     pub(crate) high_watermark: Offset,
+    /// Where the two logs stop agreeing; there is nothing else in the answer then.
+    pub(crate) diverging: Option<(LeaderEpoch, Offset)>,
+    /// The follower has caught up and is not in the ISR.
+    pub(crate) may_join: bool,
 }
 
 impl LocalPartition {
-    pub(crate) fn new(name: TopicPartition, log: Log) -> Self {
-        Self {
-            name,
-            topic_id: log.topic_id(),
-            state: Mutex::new(State { log: Some(log), leading: None, committed: Offset(0), kept: None }),
-            flushing: Mutex::new(()),
-            watchers: Mutex::new(Vec::new()),
-            watched: AtomicBool::new(false),
-        }
+    pub(crate) fn new(home: Arc<Home>, name: TopicPartition, log: Log, high_watermark: Offset) -> Self {
+        let replica = Replica::new(home.node, high_watermark.min(log.end_offset()));
+        let (topic_id, checkpointed) = (log.topic_id(), log.recovery_point());
+        let state = State { log: Some(log), replica, kept: None, checkpointed, to_be_cut: None };
+        Self::with_state(home, name, topic_id, state)
     }
 
     /// A partition whose log cannot be opened: it is known, and every request for it is refused. Its files stay.
     pub(crate) fn offline(
+        home: Arc<Home>,
         name: TopicPartition,
         topic_id: TopicId,
         recovery_point: Offset,
         start: Offset,
     ) -> Self {
+        let replica = Replica::new(home.node, Offset(0));
+        let kept = Some((recovery_point, start));
+        let state = State { log: None, replica, kept, checkpointed: recovery_point, to_be_cut: None };
+        Self::with_state(home, name, topic_id, state)
+    }
+
+    fn with_state(home: Arc<Home>, name: TopicPartition, topic_id: TopicId, state: State) -> Self {
         Self {
+            home,
             name,
             topic_id,
-            state: Mutex::new(State {
-                log: None,
-                leading: None,
-                committed: Offset(0),
-                kept: Some((recovery_point, start)),
-            }),
+            state: Mutex::new(state),
             flushing: Mutex::new(()),
-            watchers: Mutex::new(Vec::new()),
-            watched: AtomicBool::new(false),
+            commits: Watchers::default(),
+            followers: Subscribers::default(),
         }
     }
 
     /// Recovery point and start, for the checkpoints; `None` once the partition was closed.
     pub(crate) fn points(&self) -> Option<(Offset, Offset)> {
         let state = self.state.lock();
-        let of_log = |log: &Log| (log.recovery_point(), log.start_offset());
+        let cut = state.to_be_cut.unwrap_or(Offset(i64::MAX));
+        let of_log = |log: &Log| (log.recovery_point().min(cut), log.start_offset());
         state.log.as_ref().map(of_log).or(state.kept)
     }
 
-    /// Leads no more, until the metadata says so anew.
-    pub(crate) fn abdicate(&self) {
-        self.state.lock().leading = None;
-        self.wake();
+    /// The checkpoint has this recovery point now.
+    pub(crate) fn checkpointed(&self, recovery_point: Offset) {
+        self.state.lock().checkpointed = recovery_point;
     }
 
-    /// Takes up what the metadata says: the settings, and whether this node leads and in which epoch.
-    pub(crate) fn follow(&self, leading: Option<LeaderEpoch>, config: &Arc<TopicConfig>) {
-        let mut state = self.state.lock();
-        let newly = leading.filter(|epoch| state.leading.is_none_or(|held| held < *epoch));
-        state.leading = leading;
-        if let (Some(log), Some(epoch)) = (&mut state.log, newly) {
-            log.assign_epoch(epoch);
+    /// Serves nothing any more; the files stay as they are, and the checkpoints go on speaking of them.
+    pub(crate) fn take_offline(&self) {
+        if let Some(log) = self.take_log() {
+            self.state.lock().kept = Some((log.recovery_point(), log.start_offset()));
         }
-        // Before the settings change: where flushing begins only now, what was seen stays seen.
-        state.committed();
-        if let Some(log) = state.log.as_mut().filter(|log| log.config() != config) {
+    }
+
+    /// Checks some of what recovery trusts; see [`Log::scrub`].
+    pub(crate) fn scrub(&self, from: Offset, bytes_max: u64) -> Look {
+        let mut state = self.state.lock();
+        let Some(log) = &mut state.log else { return Look::Done };
+        match log.scrub(from, bytes_max) {
+            Ok(scrubbed) if scrubbed.next >= log.recovery_point().max(log.start_offset()) => Look::Done,
+            Ok(scrubbed) => Look::GoOn(scrubbed.next),
+            Err(error @ LogError::Corrupt { .. }) => Look::Damaged(error),
+            Err(error) => {
+                tracing::error!(partition = %self.name, %error, "the log could not be read");
+                Look::Done
+            }
+        }
+    }
+
+    /// Whether nobody else is in sync, as far as is known here.
+    pub(crate) fn is_alone_in_sync(&self) -> bool {
+        let state = self.state.lock();
+        state.replica.state().is_none_or(|s| s.isr.iter().all(|n| *n == self.home.node))
+    }
+
+    /// Gives the replica up after its log could not be synced or changed; the node ends (see [`Home::fail`]).
+    pub(crate) fn give_up(&self, error: &LogError) {
+        tracing::error!(partition = %self.name, %error, "giving the replica up");
+        self.take_offline();
+        self.home.fail(format!("partition {}: {error}", self.name));
+    }
+
+    /// Whether its log could not be opened, or was given up.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.state.lock().log.is_none()
+    }
+
+    /// What it is, for the metrics.
+    pub(crate) fn standing(&self) -> Standing {
+        let state = self.state.lock();
+        let decided = state.replica.state();
+        let led = state.replica.leads().and(decided);
+        Standing {
+            offline: state.log.is_none(),
+            leads: led.is_some(),
+            under_replicated: led.is_some_and(|s| s.isr.len() < s.replicas.len()),
+            under_min_isr: led.is_some_and(|s| s.isr.len() < s.min_isr as usize),
+        }
+    }
+
+    /// Whether this node leads and there are followers.
+    pub(crate) fn leads_others(&self) -> bool {
+        let state = self.state.lock();
+        state.replica.leads().is_some() && state.replica.state().is_some_and(|s| s.replicas.len() > 1)
+    }
+
+    /// Whether this node leads and another one could.
+    pub(crate) fn leads_for_others_in_sync(&self) -> bool {
+        let state = self.state.lock();
+        state.replica.leads().is_some() && state.replica.state().is_some_and(|s| s.isr.len() > 1)
+    }
+
+    /// The epoch of the last record, and the log's end: what decides who leads after everything went down (R13).
+    pub(crate) fn last_position(&self) -> Option<(LeaderEpoch, Offset)> {
+        self.with_log(|log| {
+            let epoch = log.epochs().latest().map_or(LeaderEpoch::UNKNOWN, |(epoch, _)| epoch);
+            (epoch, log.end_offset())
+        })
+    }
+
+    /// Leads no more, until the metadata says so anew.
+    pub(crate) fn resign(&self) {
+        self.state.lock().replica.resign();
+        self.wake_all();
+    }
+
+    /// Takes up what the controller says: the state, and the settings if they come with it.
+    pub(crate) fn adopt(&self, decided: &PartitionState, config: Option<&Arc<TopicConfig>>) -> Adopted {
+        let now_ms = uptime_ms();
+        let mut state = self.state.lock();
+        let State { log, replica, .. } = &mut *state;
+        let Some(log) = log else { return Adopted::Nothing };
+        if let Some(config) = config.filter(|config| log.config() != *config) {
             log.set_config(config.clone());
+            replica.appended(now_ms, log_end(log));
+        }
+        let adopted = replica.adopt(now_ms, decided, log_end(log));
+        if let Adopted::Leads(epoch) = adopted {
+            log.assign_epoch(epoch);
         }
         drop(state);
         // Those who wait for records must learn that they wait in the wrong place.
-        self.wake();
+        self.wake_all();
+        adopted
     }
 
-    /// Appends a producer's batch. With one replica, what is appended (and flushed, where the topic wants that) is
-    /// committed.
-    pub(crate) fn append(&self, batches: &Bytes, now_ms: i64) -> Result<AppendedHere, PartitionError> {
-        let (appended, flush_first) = {
+    /// Appends a producer's batch as the leader. `all`: it is acknowledged once it is committed (acks=all).
+    pub(crate) fn append(
+        &self,
+        batches: &Bytes,
+        all: bool,
+        now_ms: i64,
+    ) -> Result<AppendedHere, PartitionError> {
+        let (here, advanced) = {
             let mut state = self.state.lock();
-            let (log, epoch) = state.led(None)?;
+            let State { log, replica, .. } = &mut *state;
+            let epoch = replica.check_leads(None)?;
+            if all {
+                replica.check_enough_in_sync()?;
+            }
+            let log = log.as_mut().ok_or(PartitionError::Offline)?;
             let appended = log.append_as_leader(batches, epoch, now_ms)?;
-            // A duplicate may be one whose first answer is still waiting for its flush.
-            (appended, flushes(log) && log.recovery_point() <= appended.last_offset)
+            let advanced = !appended.duplicate && replica.appended(uptime_ms(), log_end(log));
+            // A duplicate may be one whose first answer is still waiting for its flush, or for its commit.
+            let flush_first = flushes(log) && log.recovery_point() <= appended.last_offset;
+            let committed = replica.high_watermark() > appended.last_offset;
+            (AppendedHere { appended, epoch, flush_first, committed }, advanced)
         };
-        if !appended.duplicate && !flush_first {
-            self.wake();
+        if !here.appended.duplicate {
+            self.followers.tell(true);
         }
-        Ok(AppendedHere { appended, flush_first })
+        if advanced {
+            self.commits.wake();
+        }
+        Ok(here)
+    }
+
+    /// Whether everything up to `until`, appended by this leader in `epoch`, is committed.
+    ///
+    /// # Errors
+    /// This node does not lead in that epoch any more: whether it is will never be known here.
+    pub(crate) fn commit(&self, epoch: LeaderEpoch, until: Offset) -> Result<Commit, PartitionError> {
+        let state = self.state.lock();
+        state.log.as_ref().ok_or(PartitionError::Offline)?;
+        if state.replica.leads() != Some(epoch) {
+            return Err(ReplicaRefusal::NotLeader.into());
+        }
+        match state.replica.high_watermark() >= until {
+            true => Ok(Commit::Done),
+            false => Ok(Commit::Pending),
+        }
+    }
+
+    /// Whether acks=all can be promised now.
+    pub(crate) fn check_enough_in_sync(&self) -> Result<(), PartitionError> {
+        Ok(self.state.lock().replica.check_enough_in_sync()?)
     }
 
     /// Syncs what the log has up to `until` and beyond, without holding its lock meanwhile; blocks. Those who ask while
@@ -143,14 +301,20 @@ impl LocalPartition {
         }
         let unflushed = self.with_log(Log::unflushed).ok_or(PartitionError::Offline)??;
         if let Err(error) = unflushed.sync() {
-            tracing::error!(partition = %self.name, %error, "taking the replica offline");
-            if let Some(log) = self.take_log() {
-                self.state.lock().kept = Some((log.recovery_point(), log.start_offset()));
-            }
+            self.give_up(&error);
             return Err(error.into());
         }
-        let flushed = self.with_log(|log| log.flushed(&unflushed)).ok_or(PartitionError::Offline)?;
-        self.wake();
+        let (flushed, advanced) = {
+            let mut state = self.state.lock();
+            let State { log, replica, .. } = &mut *state;
+            let log = log.as_mut().ok_or(PartitionError::Offline)?;
+            let flushed = log.flushed(&unflushed);
+            (flushed, replica.appended(uptime_ms(), log_end(log)))
+        };
+        if advanced {
+            self.commits.wake();
+            self.followers.tell(false);
+        }
         match flushed >= until {
             true => Ok(()),
             // A truncation came between: what was to be flushed is gone.
@@ -166,24 +330,70 @@ impl LocalPartition {
         }
     }
 
-    /// Whole batches from `from` on, below the high watermark.
+    /// Whole batches from `from` on, below the high watermark, for a consumer. `from_any`: a follower serves it, too
+    /// (KIP-392).
     pub(crate) fn fetch(
         &self,
         from: Offset,
         current_epoch: i32,
+        from_any: bool,
         bytes_max: u32,
         at_least_one: bool,
     ) -> Result<Fetched, PartitionError> {
         let mut state = self.state.lock();
-        state.led(Some(current_epoch))?;
-        let high_watermark = state.committed();
-        let (log, _) = state.led(None)?;
-        let slice = match from == high_watermark {
-            // The usual case of a consumer that has caught up.
+        let State { log, replica, .. } = &mut *state;
+        let epoch = given(current_epoch);
+        if from_any { replica.check_serves(epoch) } else { replica.check_leads(epoch) }?;
+        let log = log.as_mut().ok_or(PartitionError::Offline)?;
+        let committed = replica.high_watermark();
+        let high_watermark = replica.visible_high_watermark();
+        // Between the high watermark and the log's end the offset may be right: the high watermark is on its way.
+        let end = log.end_offset();
+        if from > end && replica.follows().is_some() {
+            // The leader knows of more than has come here.
+            return Err(PartitionError::OffsetNotAvailable);
+        }
+        let slice = match from >= committed && from <= end {
             true => None,
-            false => log.read(from, bytes_max, high_watermark, at_least_one)?,
+            false => log.read(from, bytes_max, committed, at_least_one)?,
         };
         Ok(Fetched { slice, start: log.start_offset(), high_watermark })
+    }
+
+    /// What a follower's log lacks, up to this log's end; or where the two stop agreeing.
+    pub(crate) fn fetch_as_follower(
+        &self,
+        fetch: FollowerFetch,
+        last_epoch: LeaderEpoch,
+        bytes_max: u32,
+        at_least_one: bool,
+    ) -> Result<FollowerFetched, PartitionError> {
+        let mut state = self.state.lock();
+        let State { log, replica, .. } = &mut *state;
+        replica.check_leads(Some(fetch.leader_epoch))?;
+        let log = log.as_mut().ok_or(PartitionError::Offline)?;
+        let (start, end) = (log.start_offset(), log.end_offset());
+        let diverging = log.epochs().divergence(last_epoch, fetch.offset, end)?;
+        if diverging.is_some() {
+            let high_watermark = replica.high_watermark();
+            return Ok(FollowerFetched { slice: None, start, high_watermark, diverging, may_join: false });
+        }
+        if fetch.offset < start || fetch.offset > end {
+            return Err(PartitionError::FollowerOutOfRange { offset: fetch.offset, start, end });
+        }
+        let fetched = replica.fetched(uptime_ms(), fetch)?;
+        let slice = match fetch.offset == end {
+            true => None,
+            false => log.read(fetch.offset, bytes_max, end, at_least_one)?,
+        };
+        let high_watermark = replica.high_watermark();
+        drop(state);
+        if fetched.high_watermark_advanced {
+            self.commits.wake();
+            // No fetch returns for this alone; the next one tells it.
+            self.followers.tell(false);
+        }
+        Ok(FollowerFetched { slice, start, high_watermark, diverging: None, may_join: fetched.may_join })
     }
 
     /// Runs `read` on the log if this node leads the partition; it gets the epoch, too.
@@ -193,21 +403,49 @@ impl LocalPartition {
         read: impl FnOnce(&mut Log, LeaderEpoch) -> Result<T, LogError>,
     ) -> Result<T, PartitionError> {
         let mut state = self.state.lock();
-        let (log, epoch) = state.led(Some(current_epoch))?;
+        let epoch = state.replica.check_leads(given(current_epoch))?;
+        let log = state.log.as_mut().ok_or(PartitionError::Offline)?;
         Ok(read(log, epoch)?)
     }
 
     /// The high watermark, and the leader epoch.
+    ///
+    /// # Errors
+    /// Also while the leader does not know how far its predecessor's had come (KIP-207).
     pub(crate) fn high_watermark(&self, current_epoch: i32) -> Result<(Offset, LeaderEpoch), PartitionError> {
-        let mut state = self.state.lock();
-        let (_, epoch) = state.led(Some(current_epoch))?;
-        Ok((state.committed(), epoch))
+        let state = self.state.lock();
+        let epoch = state.replica.check_leads(given(current_epoch))?;
+        state.log.as_ref().ok_or(PartitionError::Offline)?;
+        let visible = state.replica.visible_high_watermark().ok_or(PartitionError::OffsetNotAvailable)?;
+        Ok((visible, epoch))
     }
 
     /// The high watermark, whoever leads; `None` once the log is closed.
     pub(crate) fn committed_end(&self) -> Option<Offset> {
+        let state = self.state.lock();
+        state.log.is_some().then(|| state.replica.high_watermark())
+    }
+
+    /// The follower that a consumer near it should read from (KIP-392).
+    pub(crate) fn closest(&self, from: Offset, near: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        self.state.lock().replica.closest(from, near)
+    }
+
+    /// The change of the ISR that is due, or the one whose outcome is not known.
+    pub(crate) fn proposal(
+        &self,
+        lag_max_ms: u64,
+        registered: impl Fn(NodeId) -> Option<NodeEpoch>,
+    ) -> Option<Proposal> {
         let mut state = self.state.lock();
-        state.log.is_some().then(|| state.committed())
+        state.log.as_ref()?;
+        let outstanding = state.replica.outstanding().cloned();
+        outstanding.or_else(|| state.replica.propose(uptime_ms(), lag_max_ms, registered))
+    }
+
+    /// The controller refused a proposal that was based on the newest state.
+    pub(crate) fn proposal_refused(&self, registered: impl Fn(NodeId) -> Option<NodeEpoch>) {
+        self.state.lock().replica.refused(registered);
     }
 
     /// Runs `keep` on the log, whoever leads; nothing happens once it is closed.
@@ -219,118 +457,44 @@ impl LocalPartition {
     pub(crate) fn take_log(&self) -> Option<Log> {
         let log = {
             let mut state = self.state.lock();
-            state.leading = None;
+            state.replica.resign();
             state.log.take()
         };
-        self.wake();
+        self.wake_all();
         log
     }
 
-    /// Has `waiter` woken by the next append, or by a change of leadership.
+    /// Has `waiter` woken when the high watermark advances or leadership changes.
     pub(crate) fn watch(&self, waiter: &Arc<Notify>) {
-        let mut watchers = self.watchers.lock();
-        // Fetches that gave up leave their entries behind; they go before the list grows.
-        if watchers.len() == watchers.capacity() {
-            watchers.retain(|w| w.strong_count() > 0);
-        }
-        watchers.push(Arc::downgrade(waiter));
-        self.watched.store(true, Ordering::SeqCst);
+        self.commits.watch(waiter);
     }
 
-    fn wake(&self) {
-        if !self.watched.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        let watchers = std::mem::take(&mut *self.watchers.lock());
-        watchers.iter().filter_map(Weak::upgrade).for_each(|w| w.notify_one());
+    /// Has a follower's session told of news.
+    pub(crate) fn subscribe(&self, news: &Arc<News>, slot: u32) {
+        self.followers.subscribe(news, slot);
+    }
+
+    pub(crate) fn wake_all(&self) {
+        self.commits.wake();
+        self.followers.tell(true);
     }
 }
 
 /// Whether the topic's records are synced before they are acknowledged.
-fn flushes(log: &Log) -> bool {
+pub(crate) fn flushes(log: &Log) -> bool {
     log.config().flush_messages.is_some() || log.config().flush_ms.is_some()
 }
 
-impl State {
-    /// The high watermark of a partition with one replica: the log's end, or its flushed end where the topic flushes.
-    fn committed(&mut self) -> Offset {
-        let Some(log) = &self.log else { return self.committed };
-        let end = if flushes(log) { log.recovery_point() } else { log.end_offset() };
-        self.committed = self.committed.max(end).min(log.end_offset());
-        self.committed
-    }
+/// Where the log ends, and what of it counts for the high watermark (R12).
+pub(crate) fn log_end(log: &Log) -> LogEnd {
+    let end = log.end_offset();
+    LogEnd { end, counted: if flushes(log) { log.recovery_point().min(end) } else { end } }
+}
 
-    /// The log, if this node leads and the caller's idea of the leader epoch (-1: none) agrees.
-    fn led(&mut self, current_epoch: Option<i32>) -> Result<(&mut Log, LeaderEpoch), PartitionError> {
-        let epoch = self.leading.ok_or(PartitionError::NotLeader)?;
-        let log = self.log.as_mut().ok_or(PartitionError::Offline)?;
-        match current_epoch.filter(|e| *e >= 0) {
-            Some(got) if got < epoch.0 => Err(PartitionError::FencedEpoch { got, current: epoch.0 }),
-            Some(got) if got > epoch.0 => Err(PartitionError::UnknownEpoch { got, current: epoch.0 }),
-            _ => Ok((log, epoch)),
-        }
-    }
+/// A leader epoch as the wire has it: −1 says nothing.
+fn given(epoch: i32) -> Option<LeaderEpoch> {
+    (epoch >= 0).then_some(LeaderEpoch(epoch))
 }
 
 #[cfg(test)]
-mod tests {
-    use commitlog::FileCache;
-    use domain::{PartitionIndex, TopicName};
-    use records::{BatchBuilder, Compression};
-
-    use super::*;
-
-    fn led_partition(dir: &std::path::Path, config: TopicConfig) -> LocalPartition {
-        let name = TopicPartition::new(TopicName::new("t").unwrap(), PartitionIndex(0));
-        let config = Arc::new(config);
-        let id = TopicId(uuid::Uuid::from_u128(1));
-        let log = Log::create(dir.join("t-0"), id, config.clone(), FileCache::new(4)).unwrap();
-        let partition = LocalPartition::new(name, log);
-        partition.follow(Some(LeaderEpoch(0)), &config);
-        partition
-    }
-
-    fn batch() -> Bytes {
-        let mut builder = BatchBuilder::new(Compression::None);
-        builder.push(1_000, None, Some(b"x"), &[]);
-        builder.build()
-    }
-
-    /// Whoever waited behind a failed sync was told that it had succeeded.
-    #[test]
-    fn a_flush_of_a_log_that_is_gone_is_no_success() {
-        let dir = tempfile::tempdir().unwrap();
-        let partition =
-            led_partition(dir.path(), TopicConfig { flush_messages: Some(1), ..TopicConfig::default() });
-        let here = partition.append(&batch(), 2_000).unwrap();
-        assert!(here.flush_first);
-        drop(partition.take_log());
-        let flushed = partition.flush(here.appended.last_offset.plus(1));
-        assert!(matches!(flushed, Err(PartitionError::Offline)), "{flushed:?}");
-    }
-
-    #[test]
-    fn a_record_is_seen_once_it_is_flushed_where_the_topic_flushes() {
-        let dir = tempfile::tempdir().unwrap();
-        let partition =
-            led_partition(dir.path(), TopicConfig { flush_messages: Some(1), ..TopicConfig::default() });
-        partition.append(&batch(), 2_000).unwrap();
-        assert_eq!(partition.committed_end(), Some(Offset(0)));
-        partition.flush(Offset(1)).unwrap();
-        assert_eq!(partition.committed_end(), Some(Offset(1)));
-    }
-
-    #[test]
-    fn an_epoch_that_is_not_the_leaders_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let partition = led_partition(dir.path(), TopicConfig::default());
-        partition.follow(Some(LeaderEpoch(3)), &Arc::new(TopicConfig::default()));
-        let code = |epoch| partition.high_watermark(epoch).map(|(hw, _)| hw).map_err(|e| e.code());
-        assert_eq!(code(3), Ok(Offset(0)));
-        assert_eq!(code(-1), Ok(Offset(0)));
-        assert_eq!(code(2), Err(wire::ResponseError::FencedLeaderEpoch));
-        assert_eq!(code(4), Err(wire::ResponseError::UnknownLeaderEpoch));
-        partition.abdicate();
-        assert_eq!(code(3), Err(wire::ResponseError::NotLeaderOrFollower));
-    }
-}
+mod tests;

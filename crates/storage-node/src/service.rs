@@ -17,8 +17,12 @@ use transport::ServerConfig;
 
 use crate::{
     broker::{Broker, Endpoint, Traffic},
+    disk::DiskGuard,
     folder::{self, FolderError},
+    home::Home,
     producer_ids::ProducerIds,
+    replication::{FetchConfig, Fetchers, Sessions},
+    scrub,
     session::Session,
     store::{Points, Store},
     upkeep,
@@ -36,8 +40,18 @@ pub struct StorageNodeConfig {
     pub http_advertised: Option<String>,
     pub retention_check_interval: Duration,
     pub open_files_max: usize,
+    /// A follower that has not caught up for so long leaves the ISR.
+    pub replica_lag_max: Duration,
+    /// How long a follower's fetch waits for news.
+    pub replica_fetch_wait_max: Duration,
+    /// `None`: see [`StorageNodeConfig::from`]'s setting `storage.disk_reserve_bytes`.
+    pub disk_reserve_bytes: Option<u64>,
     pub server: ServerConfig,
 }
+
+/// The most that a follower takes in one answer, and of one partition in it.
+const REPLICA_RESPONSE_BYTES_MAX: i32 = 10 << 20;
+const REPLICA_PARTITION_BYTES_MAX: i32 = 1 << 20;
 
 /// Why a storage node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +66,8 @@ pub enum StorageNodeError {
     Advertised(#[from] AdvertisedError),
     #[error("the controller refuses this node: {0}")]
     Refused(ControllerError),
+    #[error("the disk failed: {0}")]
+    Disk(String),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     #[error("a listener failed: {0}")]
@@ -68,6 +84,8 @@ pub struct StorageNodeHandle {
     refused: watch::Receiver<Option<ControllerError>>,
     health: Health,
     kafka: SocketAddr,
+    /// Ends the session first: leaderships move while everything else still runs.
+    leave: CancellationToken,
     stop_serving: CancellationToken,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -88,6 +106,9 @@ impl From<&settings::Settings> for StorageNodeConfig {
             http_advertised: storage.http.advertised.clone(),
             retention_check_interval: Duration::from_millis(storage.retention_check_interval_ms.max(100)),
             open_files_max: storage.open_files_max,
+            replica_lag_max: Duration::from_millis(storage.replica_lag_ms_max.max(100)),
+            replica_fetch_wait_max: Duration::from_millis(storage.replica_fetch_wait_ms_max.clamp(1, 60_000)),
+            disk_reserve_bytes: storage.disk_reserve_bytes,
             server: ServerConfig {
                 request_bytes_max: storage.request_bytes_max as usize,
                 idle_max: Duration::from_millis(storage.connection_idle_ms_max),
@@ -129,11 +150,12 @@ pub async fn start(
     let health_task =
         tokio::spawn(serve_health(http, health.clone(), metrics, stop.clone().cancelled_owned()));
 
+    let home = Arc::new(Home::new(node));
     let files = FileCache::new(config.open_files_max);
     let path = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking({
-        let files = files.clone();
-        move || folder::open(&path, &files)
+        let (home, files) = (home.clone(), files.clone());
+        move || folder::open(&home, &path, &files)
     });
     let opened = opened.await.map_err(std::io::Error::other)??;
     let properties = opened.dir.meta_properties()?;
@@ -141,7 +163,9 @@ pub async fn start(
         properties.check(opened.dir.path(), properties.cluster_id, node)?;
     }
     let directory = properties.map_or_else(|| DirectoryId(uuid::Uuid::new_v4()), |p| p.directory_id);
-    let store = Arc::new(Store::new(node, opened.dir, files, opened.partitions));
+    let was_clean = opened.clean;
+    let (fetchers, fetching) = Fetchers::new();
+    let store = Arc::new(Store::new(home, opened.dir, files, opened.partitions, fetchers));
 
     health.set_unready("not registered with the controller yet");
     let controllers = ControllerClient::new(config.controllers.clone());
@@ -156,6 +180,8 @@ pub async fn start(
             kafka: kafka_address,
             http: http_address,
             rack: config.rack.clone(),
+            previous_epoch: opened.proof.previous_epoch,
+            intact: opened.proof.intact,
         },
         store: store.clone(),
         active,
@@ -169,6 +195,7 @@ pub async fn start(
         Some(properties) => properties.check(store.dir.path(), cluster_id, node)?,
         None => store.dir.format(&MetaProperties { cluster_id, node_id: node, directory_id: directory })?,
     }
+    session.record()?;
 
     let (watch, image) = MetadataWatch::new(controllers.clone());
     let watching = tokio::spawn(watch.run({
@@ -176,13 +203,17 @@ pub async fn start(
         // Whoever sees an image finds its partitions made.
         move |image, delta| tokio::task::block_in_place(|| store.follow(image, delta))
     }));
+    let disk = Arc::new(DiskGuard::new(config.disk_reserve_bytes));
     let broker = Arc::new(Broker {
         node,
         store: store.clone(),
         image: image.clone(),
         controllers: controllers.clone(),
-        producer_ids: ProducerIds::new(controllers),
+        producer_ids: ProducerIds::new(controllers.clone()),
         traffic: Traffic::new(),
+        sessions: Sessions::new(),
+        isr: store.isr.clone(),
+        disk: disk.clone(),
     });
     // The first image: only then is there anything to say to a client, or to the controller.
     let epoch = store.epoch();
@@ -197,11 +228,36 @@ pub async fn start(
         Arc::new(Endpoint(broker)),
         stop_serving.clone(),
     ));
-    let session = session.spawn(stop.clone())?;
+    let leave = CancellationToken::new();
+    let session = session.spawn(leave.clone())?;
+    let fetch_config = FetchConfig {
+        me: node,
+        wait_max: config.replica_fetch_wait_max,
+        response_bytes_max: REPLICA_RESPONSE_BYTES_MAX,
+        partition_bytes_max: REPLICA_PARTITION_BYTES_MAX,
+    };
+    let isr = store.isr.clone().run(
+        store.clone(),
+        image.clone(),
+        controllers.clone(),
+        config.replica_lag_max,
+        stop.clone(),
+    );
     let tasks = vec![
         health_task,
-        tokio::spawn(upkeep::run(store.clone(), config.retention_check_interval, stop.clone())),
+        tokio::spawn(fetching.run(Arc::new(fetch_config), image.clone(), store.clone(), stop.clone())),
+        tokio::spawn(isr),
+        tokio::spawn(store.reports.clone().run(store.clone(), controllers, stop.clone())),
+        tokio::spawn(upkeep::run(store.clone(), disk, config.retention_check_interval, stop.clone())),
         tokio::spawn(latch_ready(health.clone(), is_active.clone())),
+        tokio::spawn({
+            let (store, stop) = (store.clone(), stop.clone());
+            async move {
+                if !was_clean {
+                    scrub::run(store, stop).await;
+                }
+            }
+        }),
     ];
     Ok(StorageNodeHandle {
         store,
@@ -210,6 +266,7 @@ pub async fn start(
         refused: is_refused,
         health,
         kafka: kafka_bound,
+        leave,
         stop_serving,
         stop,
         serving,
@@ -259,14 +316,22 @@ impl StorageNodeHandle {
         self.active.clone()
     }
 
-    /// Waits until the controller refuses this node for good; forever, when it does not.
+    /// Waits until this node cannot go on: the controller refuses it for good, or its disk failed. Forever, when neither
+    /// happens.
     pub async fn refused(&self) -> StorageNodeError {
-        let mut refused = self.refused.clone();
+        let (mut refused, mut failed) = (self.refused.clone(), self.store.home.failed());
         loop {
             if let Some(error) = refused.borrow_and_update().clone() {
                 return StorageNodeError::Refused(error);
             }
-            if refused.changed().await.is_err() {
+            if let Some(reason) = failed.borrow_and_update().clone() {
+                return StorageNodeError::Disk(reason);
+            }
+            let changed = tokio::select! {
+                changed = refused.changed() => changed,
+                changed = failed.changed() => changed,
+            };
+            if changed.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -275,10 +340,11 @@ impl StorageNodeHandle {
     /// Ends its leaderships, answers what was asked, closes every log and marks the folder as clean.
     pub async fn shutdown(self) {
         self.health.set_unready("the node is shutting down");
-        self.stop.cancel();
+        self.leave.cancel();
         if self.session.await.is_err() {
             tracing::error!("the session's thread panicked");
         }
+        self.stop.cancel();
         self.stop_serving.cancel();
         let abort = self.serving.abort_handle();
         if tokio::time::timeout(DRAIN_MAX, self.serving).await.is_err() {
@@ -290,6 +356,11 @@ impl StorageNodeHandle {
             log_panic(task.await);
         }
         let store = self.store;
+        if store.home.failed().borrow().is_some()
+            && let Err(error) = store.dir.forget_incarnation()
+        {
+            tracing::error!(%error, "the next start will not know that the disk failed");
+        }
         let closed = tokio::task::spawn_blocking(move || close(&store)).await;
         log_panic(closed);
     }
@@ -309,17 +380,18 @@ fn close(store: &Store) {
     let mut points = Points::default();
     let mut clean = true;
     for partition in store.all() {
+        let high_watermark = partition.committed_end();
         let Some(log) = partition.take_log() else {
             // Offline: a clean mark would have the next start trust what this one could not.
             clean = false;
             if let Some((recovery, start)) = partition.points() {
-                points.add(&partition.name, recovery, start);
+                points.add(&partition.name, recovery, start, None);
             }
             continue;
         };
         let start = log.start_offset();
         match log.close_unsynced() {
-            Ok(end) => points.add(&partition.name, end, start),
+            Ok(end) => points.add(&partition.name, end, start, high_watermark),
             Err(error) => {
                 // Without the mark the next start recovers.
                 tracing::error!(partition = %partition.name, %error, "a log was not closed");

@@ -1,9 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
+use commitlog::{DataDirError, Incarnation};
 use domain::{ClusterId, NodeEpoch};
 use metadata::{NodeRegistration, RefusalKind};
 use rpc::{ControllerClient, ControllerError, HEARTBEAT_INTERVAL_MS, pb, refusal_of};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +29,8 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(5);
 /// A stream that is not answered for so long is left for a new one.
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 const PAUSE: Duration = Duration::from_millis(50);
+/// A node that was told to stop hands its leaderships over for no longer than this.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 impl Session {
@@ -73,19 +79,40 @@ impl Session {
         Ok(has_ended)
     }
 
-    /// Keeps the session alive until the token is cancelled, then says goodbye.
-    async fn run(&self, stop: CancellationToken) {
+    /// Says durably under which registration this process writes, before it writes anything (R10).
+    ///
+    /// # Errors
+    /// The disk refused; nothing may be appended.
+    pub(crate) fn record(&self) -> Result<(), DataDirError> {
+        self.store.dir.record_incarnation(&Incarnation {
+            directory: self.registration.directory,
+            node_epoch: self.store.epoch(),
+            boot_id: commitlog::boot_id(),
+        })
+    }
+
+    /// Keeps the session alive until the token is cancelled; then hands the leaderships over and says goodbye.
+    async fn run(mut self, stop: CancellationToken) {
+        let mut leave_by = None;
         loop {
-            let outcome = self.stream(&stop).await;
+            let outcome = self.stream(&stop, &mut leave_by).await;
             if stop.is_cancelled() {
-                return;
+                let by = *leave_by.get_or_insert_with(|| Instant::now() + LEAVE_MAX);
+                if matches!(outcome, Outcome::Left | Outcome::Replaced) || Instant::now() >= by {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
             self.active.send_replace(false);
             match outcome {
                 Outcome::Replaced => {
                     tracing::warn!("the controller does not know this incarnation, registering again");
                     // Whoever registered after this one may lead by now.
-                    self.store.abdicate();
+                    self.store.resign();
+                    // The logs are as this process left them; whether that counts, the controller decides by the epoch.
+                    self.registration.previous_epoch = Some(self.store.epoch());
+                    self.registration.intact = true;
                     let registered = tokio::select! {
                         registered = self.register() => registered,
                         () = stop.cancelled() => return,
@@ -95,20 +122,28 @@ impl Session {
                         self.refused.send_replace(Some(error));
                         return;
                     }
+                    if let Err(error) = self.record() {
+                        tracing::error!(%error, "this incarnation cannot be recorded");
+                        let reason = format!("this incarnation cannot be recorded: {error}");
+                        self.refused.send_replace(Some(ControllerError::Unknown(reason)));
+                        return;
+                    }
                 }
                 Outcome::Lost(reason) => tracing::debug!(%reason, "heartbeat stream ended"),
+                Outcome::Left => return,
             }
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {}
                 () = tokio::time::sleep(PAUSE) => {}
             }
         }
     }
 
-    async fn stream(&self, stop: &CancellationToken) -> Outcome {
+    /// One heartbeat stream, to its end. `leave_by` is set once the node is told to stop.
+    async fn stream(&self, stop: &CancellationToken, leave_by: &mut Option<Instant>) -> Outcome {
         let (beats, outgoing) = mpsc::channel(4);
         let epoch = self.store.epoch();
-        if beats.try_send(self.beat(epoch, false)).is_err() {
+        if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_err() {
             return Outcome::Lost("no room for a heartbeat".to_owned());
         }
         let mut answers = match self.controllers.heartbeat(ReceiverStream::new(outgoing)).await {
@@ -116,29 +151,38 @@ impl Session {
             Err(status) => return self.ended(&status),
         };
         let mut ticks = tokio::time::interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
-        let mut answered = tokio::time::Instant::now();
+        let mut answered = Instant::now();
+        let mut handed_over = false;
         loop {
             tokio::select! {
-                () = stop.cancelled() => {
-                    let _ = beats.send(self.beat(epoch, true)).await;
-                    // The answer says that the leaderships are gone.
-                    let _ = tokio::time::timeout(GOODBYE_MAX, async {
-                        while let Ok(Some(answer)) = answers.message().await {
-                            if answer.fenced { break }
-                        }
-                    }).await;
-                    return Outcome::Lost("this node is shutting down".to_owned());
+                () = stop.cancelled(), if leave_by.is_none() => {
+                    // Others take over first: nobody notices more than a moved leader.
+                    *leave_by = Some(Instant::now() + LEAVE_MAX);
+                    let _ = beats.send(self.beat(epoch, Beat::Stopping)).await;
                 }
                 _ = ticks.tick() => {
+                    let done = handed_over && !self.store.leads_for_others();
+                    if leave_by.is_some_and(|by| done || Instant::now() >= by) {
+                        let _ = beats.send(self.beat(epoch, Beat::Goodbye)).await;
+                        // The answer says that the leaderships are gone.
+                        let _ = tokio::time::timeout(GOODBYE_MAX, async {
+                            while let Ok(Some(answer)) = answers.message().await {
+                                if answer.fenced { break }
+                            }
+                        }).await;
+                        return Outcome::Left;
+                    }
                     if answered.elapsed() > ANSWER_MAX {
                         return Outcome::Lost("no answer to heartbeats".to_owned());
                     }
                     // A full channel means that the stream is stuck: the answers' age will tell.
-                    let _ = beats.try_send(self.beat(epoch, false));
+                    let _ = beats.try_send(self.beat(epoch, Beat::of(leave_by)));
                 }
                 answer = answers.message() => match answer {
                     Ok(Some(answer)) => {
-                        answered = tokio::time::Instant::now();
+                        answered = Instant::now();
+                        // A fenced node leads nothing.
+                        handed_over |= answer.may_stop || (leave_by.is_some() && answer.fenced);
                         self.active.send_if_modified(|active| std::mem::replace(active, !answer.fenced) == answer.fenced);
                     }
                     Ok(None) => return Outcome::Lost("the controller ended the stream".to_owned()),
@@ -148,8 +192,14 @@ impl Session {
         }
     }
 
-    fn beat(&self, epoch: NodeEpoch, goodbye: bool) -> pb::HeartbeatRequest {
-        pb::HeartbeatRequest { node: self.registration.node.0, epoch: epoch.0, ready: true, goodbye }
+    fn beat(&self, epoch: NodeEpoch, beat: Beat) -> pb::HeartbeatRequest {
+        pb::HeartbeatRequest {
+            node: self.registration.node.0,
+            epoch: epoch.0,
+            ready: true,
+            goodbye: beat == Beat::Goodbye,
+            stopping: beat == Beat::Stopping,
+        }
     }
 
     fn ended(&self, status: &rpc::Status) -> Outcome {
@@ -163,8 +213,25 @@ impl Session {
     }
 }
 
+/// What a heartbeat says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    Alive,
+    /// Leaderships are to move elsewhere.
+    Stopping,
+    Goodbye,
+}
+
+impl Beat {
+    fn of(leave_by: &Option<Instant>) -> Self {
+        if leave_by.is_some() { Beat::Stopping } else { Beat::Alive }
+    }
+}
+
 /// How a heartbeat stream ended.
 enum Outcome {
+    /// The node has said goodbye.
+    Left,
     /// This incarnation is not the registered one.
     Replaced,
     Lost(String),

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -7,24 +7,34 @@ use std::{
 };
 
 use commitlog::{CheckpointKind, DataDir, DataDirError, FileCache, Log};
-use domain::{
-    LeaderEpoch, NodeEpoch, NodeId, Offset, PartitionIndex, TopicConfig, TopicId, TopicName, TopicPartition,
-};
+use domain::{NodeEpoch, NodeId, Offset, PartitionIndex, TopicConfig, TopicId, TopicName, TopicPartition};
 use metadata::{Delta, Image, Partition, Topic};
 use parking_lot::{Mutex, RwLock};
+use replica::{Adopted, PartitionState};
 
-use crate::partition::LocalPartition;
+use crate::{
+    home::Home,
+    partition::LocalPartition,
+    replication::{Fetchers, IsrKeeper, Reports, state_of},
+};
 
 /// The partitions of this node, kept in step with the metadata.
 pub(crate) struct Store {
     pub(crate) node: NodeId,
+    pub(crate) home: Arc<Home>,
     pub(crate) dir: DataDir,
     files: Arc<FileCache>,
     /// The registration of this incarnation; leaderships of others are not taken up.
     epoch: AtomicI64,
+    pub(crate) fetchers: Fetchers,
+    pub(crate) isr: Arc<IsrKeeper>,
+    pub(crate) reports: Arc<Reports>,
     topics: RwLock<HashMap<TopicName, Partitions>>,
     /// Partitions that could not be made (a full disk, no descriptor left), to be tried again.
     missing: Mutex<BTreeMap<TopicPartition, Missing>>,
+    /// Dropped since the checkpoints were written: these still speak of them, and must not speak for a new partition
+    /// of the same name.
+    dropped: Mutex<BTreeSet<TopicPartition>>,
 }
 
 type Partitions = HashMap<PartitionIndex, Arc<LocalPartition>>;
@@ -32,28 +42,39 @@ type Partitions = HashMap<PartitionIndex, Arc<LocalPartition>>;
 struct Missing {
     topic_id: TopicId,
     config: Arc<TopicConfig>,
-    leading: Option<LeaderEpoch>,
+    decided: PartitionState,
 }
 
 impl Store {
-    pub(crate) fn new(node: NodeId, dir: DataDir, files: Arc<FileCache>, found: Vec<LocalPartition>) -> Self {
+    pub(crate) fn new(
+        home: Arc<Home>,
+        dir: DataDir,
+        files: Arc<FileCache>,
+        found: Vec<LocalPartition>,
+        fetchers: Fetchers,
+    ) -> Self {
         let store = Self {
-            node,
+            node: home.node,
+            home,
             dir,
             files,
             epoch: AtomicI64::new(-1),
+            fetchers,
+            isr: Arc::default(),
+            reports: Arc::default(),
             topics: RwLock::default(),
             missing: Mutex::default(),
+            dropped: Mutex::default(),
         };
         for partition in found {
-            store.insert(partition);
+            store.insert(Arc::new(partition));
         }
         store
     }
 
-    fn insert(&self, partition: LocalPartition) {
+    fn insert(&self, partition: Arc<LocalPartition>) {
         let TopicPartition { topic, partition: number } = partition.name.clone();
-        self.topics.write().entry(topic).or_default().insert(number, Arc::new(partition));
+        self.topics.write().entry(topic).or_default().insert(number, partition);
     }
 
     /// This incarnation's registration; called before the metadata that knows it arrives.
@@ -111,33 +132,107 @@ impl Store {
         partitions: impl Iterator<Item = (PartitionIndex, &'a Partition)>,
     ) {
         let config = Arc::new(image.topic_config(topic));
-        for (number, partition) in partitions.filter(|(_, p)| p.replicas.contains(&self.node)) {
-            let leading = (partition.leader == Some(self.node)).then_some(partition.leader_epoch);
-            let name = TopicPartition::new(topic.name.clone(), number);
-            match self.get(topic.name.as_str(), number) {
-                Some(local) if local.topic_id == topic.id => {
-                    local.follow(leading, &config);
-                    continue;
+        for (number, partition) in partitions {
+            let local = self.get(topic.name.as_str(), number);
+            // Deleted and made again while this node was away, or reassigned to others.
+            let (local, stale) = match local {
+                Some(local) if local.topic_id == topic.id && partition.replicas.contains(&self.node) => {
+                    (Some(local), None)
                 }
-                // Deleted and made again while this node was away.
-                Some(stale) => self.drop_partition(&stale),
-                None => {}
+                other => (None, other),
+            };
+            if let Some(stale) = stale {
+                self.drop_partition(&stale);
             }
-            self.make(name, Missing { topic_id: topic.id, config: config.clone(), leading });
+            if !partition.replicas.contains(&self.node) {
+                continue;
+            }
+            let decided = state_of(partition);
+            match local.filter(|local| !self.begins_anew(local, partition)) {
+                Some(local) => self.adopt(&local, &decided, partition, Some(&config)),
+                None => {
+                    let name = TopicPartition::new(topic.name.clone(), number);
+                    let wanted = Missing { topic_id: topic.id, config: config.clone(), decided };
+                    if let Some(local) = self.make(name, wanted) {
+                        self.report_if_asked(&local, partition);
+                    }
+                }
+            }
         }
     }
 
-    fn make(&self, name: TopicPartition, wanted: Missing) {
+    fn adopt(
+        &self,
+        local: &Arc<LocalPartition>,
+        decided: &PartitionState,
+        partition: &Partition,
+        config: Option<&Arc<TopicConfig>>,
+    ) {
+        if let Adopted::Leads(epoch) = local.adopt(decided, config) {
+            tracing::debug!(partition = %local.name, %epoch, isr = ?decided.isr, "leading");
+            if decided.recovering {
+                self.isr.consider(local);
+            }
+        }
+        self.fetchers.assign(local);
+        self.report_if_asked(local, partition);
+    }
+
+    /// Nobody leads, and the last members of the ISR say what they have, so that the longest log does (R13).
+    fn report_if_asked(&self, local: &Arc<LocalPartition>, partition: &Partition) {
+        let asked = partition.last_known.iter().any(|known| {
+            let told = known.position.as_ref().map(|position| position.node_epoch);
+            known.node == self.node && told != Some(self.epoch())
+        });
+        if asked && partition.leader.is_none() {
+            self.reports.add(local);
+        }
+    }
+
+    /// A damaged replica is put aside and fetched again, once another node leads and nobody counts on this one.
+    fn begins_anew(&self, local: &LocalPartition, partition: &Partition) -> bool {
+        let counted_on = partition.isr.contains(&self.node)
+            || partition.elr.contains(&self.node)
+            || partition.last_known.iter().any(|known| known.node == self.node);
+        let led_elsewhere = partition.leader.is_some_and(|leader| leader != self.node);
+        if !local.is_offline() || counted_on || !led_elsewhere {
+            return false;
+        }
+        self.dropped.lock().insert(local.name.clone());
+        match self.dir.quarantine_partition(&local.name, uuid::Uuid::new_v4()) {
+            Ok(to) => {
+                metrics::counter!("anabranch_storage_quarantined_partitions_total").increment(1);
+                tracing::warn!(partition = %local.name, to = %to.display(), "put a damaged replica aside; fetching it again");
+                true
+            }
+            Err(error) => {
+                tracing::error!(partition = %local.name, %error, "a damaged replica could not be put aside");
+                false
+            }
+        }
+    }
+
+    /// A new, empty replica; `None` if it could not be made and will be tried again.
+    fn make(&self, name: TopicPartition, wanted: Missing) -> Option<Arc<LocalPartition>> {
+        let was_dropped = self.dropped.lock().contains(&name);
+        if was_dropped && let Err(error) = self.write_checkpoints() {
+            tracing::error!(partition = %name, %error, "checkpoints were not written");
+            self.missing.lock().insert(name, wanted);
+            return None;
+        }
         let dir = self.dir.partition_path(&name);
         match Log::create(dir, wanted.topic_id, wanted.config.clone(), self.files.clone()) {
             Ok(log) => {
-                let local = LocalPartition::new(name, log);
-                local.follow(wanted.leading, &wanted.config);
-                self.insert(local);
+                let local = Arc::new(LocalPartition::new(self.home.clone(), name, log, Offset(0)));
+                local.adopt(&wanted.decided, Some(&wanted.config));
+                self.insert(local.clone());
+                self.fetchers.assign(&local);
+                Some(local)
             }
             Err(error) => {
                 tracing::error!(partition = %name, %error, "a partition could not be made, to be tried again");
                 self.missing.lock().insert(name, wanted);
+                None
             }
         }
     }
@@ -153,8 +248,13 @@ impl Store {
     }
 
     /// Leads nothing any more: another process has this node's place.
-    pub(crate) fn abdicate(&self) {
-        self.all().iter().for_each(|p| p.abdicate());
+    pub(crate) fn resign(&self) {
+        self.all().iter().for_each(|p| p.resign());
+    }
+
+    /// Whether there is anything that this node leads and another one could.
+    pub(crate) fn leads_for_others(&self) -> bool {
+        self.all().iter().any(|p| p.leads_for_others_in_sync())
     }
 
     /// Drops what the cluster has deleted while this node was away.
@@ -183,6 +283,8 @@ impl Store {
                 }
             }
         }
+        self.fetchers.forget(partition);
+        self.dropped.lock().insert(partition.name.clone());
         drop(partition.take_log());
         if let Err(error) = self.dir.retire_partition(&partition.name, uuid::Uuid::new_v4()) {
             tracing::error!(partition = %partition.name, %error, "a deleted partition's folder stays");
@@ -192,24 +294,39 @@ impl Store {
     /// Writes where recovery begins and where each log starts.
     pub(crate) fn write_checkpoints(&self) -> Result<(), DataDirError> {
         let mut points = Points::default();
+        // One at a time: an older checkpoint must not replace a newer one.
+        let mut dropped = self.dropped.lock();
+        let mut written = Vec::new();
         for partition in self.all() {
             if let Some((recovery, start)) = partition.points() {
-                points.add(&partition.name, recovery, start);
+                points.add(&partition.name, recovery, start, partition.committed_end());
+                written.push((partition, recovery));
             }
         }
-        points.write(&self.dir)
+        points.write(&self.dir)?;
+        dropped.clear();
+        written.iter().for_each(|(partition, recovery)| partition.checkpointed(*recovery));
+
+        Ok(())
     }
 }
 
-/// Where recovery begins and where each log starts, one file each for all partitions.
+/// Where recovery begins, where each log starts, and what is known to be committed: one file each for all partitions.
 #[derive(Default)]
 pub(crate) struct Points {
     recovery: BTreeMap<TopicPartition, Offset>,
     starts: BTreeMap<TopicPartition, Offset>,
+    high_watermarks: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Points {
-    pub(crate) fn add(&mut self, partition: &TopicPartition, recovery: Offset, start: Offset) {
+    pub(crate) fn add(
+        &mut self,
+        partition: &TopicPartition,
+        recovery: Offset,
+        start: Offset,
+        high_watermark: Option<Offset>,
+    ) {
         // What is missing from a checkpoint counts as 0.
         if recovery > Offset(0) {
             self.recovery.insert(partition.clone(), recovery);
@@ -217,10 +334,14 @@ impl Points {
         if start > Offset(0) {
             self.starts.insert(partition.clone(), start);
         }
+        if let Some(high_watermark) = high_watermark.filter(|h| *h > Offset(0)) {
+            self.high_watermarks.insert(partition.clone(), high_watermark);
+        }
     }
 
     pub(crate) fn write(&self, dir: &DataDir) -> Result<(), DataDirError> {
         dir.write_checkpoint(CheckpointKind::RecoveryPoint, &self.recovery)?;
-        dir.write_checkpoint(CheckpointKind::LogStart, &self.starts)
+        dir.write_checkpoint(CheckpointKind::LogStart, &self.starts)?;
+        dir.write_checkpoint(CheckpointKind::Replication, &self.high_watermarks)
     }
 }

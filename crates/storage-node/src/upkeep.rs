@@ -3,23 +3,35 @@ use std::{sync::Arc, time::Duration};
 use replica::PRODUCER_EXPIRATION_MS;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::now_ms, store::Store};
+use crate::{clock::now_ms, disk::DiskGuard, partition::LocalPartition, store::Store};
 
 /// A log with more than this behind its recovery point is flushed, so that a recovery stays short.
 const UNFLUSHED_BYTES_MAX: i64 = 64 << 20;
 const FLUSH_EVERY: Duration = Duration::from_secs(30);
+/// How often the disk guard looks: within that time a disk must not fill up from the reserve.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a node does unasked, until the token is cancelled: retention, removal of deleted files, flushes, checkpoints.
-pub(crate) async fn run(store: Arc<Store>, retention_every: Duration, stop: CancellationToken) {
+pub(crate) async fn run(
+    store: Arc<Store>,
+    disk: Arc<DiskGuard>,
+    retention_every: Duration,
+    stop: CancellationToken,
+) {
     let mut retention = tokio::time::interval(retention_every);
     let mut flush = tokio::time::interval(FLUSH_EVERY);
     let mut sweep = tokio::time::interval(Duration::from_secs(5));
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         let store = store.clone();
         let done = tokio::select! {
             () = stop.cancelled() => return,
             _ = retention.tick() => tokio::task::spawn_blocking(move || retain(&store)).await,
             _ = flush.tick() => tokio::task::spawn_blocking(move || flush_large(&store)).await,
+            _ = look.tick() => {
+                let disk = disk.clone();
+                tokio::task::spawn_blocking(move || look_at_disk(&store, &disk)).await
+            }
             _ = sweep.tick() => tokio::task::spawn_blocking(move || remove_deleted(&store)).await,
         };
         if let Err(error) = done {
@@ -52,8 +64,30 @@ fn retain(store: &Store) {
     }
 }
 
+fn look_at_disk(store: &Store, disk: &DiskGuard) {
+    if let Err(error) = disk.check(&store.dir) {
+        tracing::error!(%error, "the disk's free space is not known");
+    }
+}
+
+fn count(partitions: &[Arc<LocalPartition>]) {
+    let (mut leads, mut offline, mut under_replicated, mut under_min_isr) = (0, 0, 0, 0);
+    for standing in partitions.iter().map(|p| p.standing()) {
+        leads += u32::from(standing.leads);
+        offline += u32::from(standing.offline);
+        under_replicated += u32::from(standing.under_replicated);
+        under_min_isr += u32::from(standing.under_min_isr);
+    }
+    metrics::gauge!("anabranch_storage_replicas").set(partitions.len() as f64);
+    metrics::gauge!("anabranch_storage_leaders").set(leads);
+    metrics::gauge!("anabranch_storage_offline_replicas").set(offline);
+    metrics::gauge!("anabranch_storage_under_replicated_partitions").set(under_replicated);
+    metrics::gauge!("anabranch_storage_under_min_isr_partitions").set(under_min_isr);
+}
+
 fn remove_deleted(store: &Store) {
     let now_ms = now_ms();
+    count(&store.all());
     for partition in store.all() {
         let removed = partition.with_log(|log| match log.has_deleted() {
             true => log.remove_deleted(now_ms).map(drop),

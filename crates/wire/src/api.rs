@@ -26,6 +26,12 @@ pub const SPOKEN: &[ApiVersions] = &[
     versions(ApiKey::CreatePartitions, 0, 3),
     versions(ApiKey::IncrementalAlterConfigs, 0, 1),
     versions(ApiKey::DescribeCluster, 0, 2),
+    versions(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    versions(ApiKey::DescribeLogDirs, 1, 4),
+    versions(ApiKey::ElectLeaders, 0, 2),
+    versions(ApiKey::AlterPartitionReassignments, 0, 1),
+    versions(ApiKey::ListPartitionReassignments, 0, 0),
+    versions(ApiKey::DescribeProducers, 0, 0),
 ];
 
 /// The versions of the API with this key, if it is spoken at all.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Each crate of ours with its layer (DESIGN §2).
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 19] = [
     ("domain", 0),
     ("records", 0),
     ("wire", 0),
@@ -20,6 +20,8 @@ const LAYERS: [(&str, u8); 17] = [
     ("storage-node", 3),
     ("gateway", 3),
     ("anabranch", 3),
+    ("model", 4),
+    ("sim", 4),
     ("tests", 4),
 ];
 

@@ -1,26 +1,35 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use metadata::Image;
+use transport::ClientPool;
 
-use super::services::Services;
+use super::{services::Services, watermarks};
 
 /// How often a start that is not ready yet says why.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// How often the gateway is looked at.
+/// How often the gateway is looked at, and leaders are asked.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Waits until every node is active, every partition that exists has a leader, each node has acted on that, and the gateway
-/// serves. The cluster's id then.
+/// Waits until every node is active, every partition that exists has a leader that knows its high watermark, each node has
+/// acted on that, and the gateway serves. The cluster's id then.
 pub(super) async fn wait(services: &Services) -> String {
     let nodes = services.nodes.len();
     // Every node has registered by now, and the newest of their images has all of that: an older one may still show nodes
     // and leaders of the last run.
     let registered = services.nodes.iter().map(|node| node.image().load().version).max().unwrap_or(0);
+    let leaders = ClientPool::new("dev");
+    let unknown = RefCell::new(None);
     let ready = async {
         let is_ready = |image: &Image| image.version >= registered && missing(image, nodes).is_none();
         let images = services.nodes.iter().map(|node| node.image().wait_for(is_ready));
         let images = join_all(images).await;
+        // Each time in the newest image: a leader that is asked may be one no more.
+        while let Some(missing) = in_newest(services, &leaders).await {
+            unknown.replace(Some(missing));
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        unknown.replace(None);
         while services.gateway.health().check().is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -30,7 +39,9 @@ pub(super) async fn wait(services: &Services) -> String {
     loop {
         tokio::select! {
             cluster = &mut ready => return cluster,
-            () = tokio::time::sleep(TELL_EVERY) => eprintln!("not ready yet: {}", waiting_for(services)),
+            () = tokio::time::sleep(TELL_EVERY) => {
+                eprintln!("not ready yet: {}", waiting_for(services, &unknown.borrow()));
+            }
         }
     }
 }
@@ -40,11 +51,18 @@ fn cluster_of(images: &[Arc<Image>]) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
 }
 
-fn waiting_for(services: &Services) -> String {
+async fn in_newest(services: &Services, leaders: &ClientPool) -> Option<String> {
+    let images = services.nodes.iter().map(|node| node.image().load());
+    let newest = images.max_by_key(|image| image.version)?;
+    watermarks::missing(&newest, leaders).await
+}
+
+fn waiting_for(services: &Services, unknown: &Option<String>) -> String {
     let nodes = services.nodes.len();
     let of_nodes = services.nodes.iter().find_map(|node| missing(&node.image().load(), nodes));
     let of_gateway = || services.gateway.health().check().err();
     of_nodes
+        .or_else(|| unknown.clone())
         .or_else(|| of_gateway().map(|reason| format!("the gateway: {reason}")))
         .unwrap_or_else(|| "almost there".to_owned())
 }
@@ -96,6 +114,7 @@ mod tests {
             leader: leader.map(NodeId),
             leader_epoch: LeaderEpoch(0),
             epoch: PartitionEpoch(0),
+            ..Partition::default()
         };
         let topic = Topic {
             id: TopicId(uuid::Uuid::nil()),

@@ -9,21 +9,22 @@ use crate::{
 const REQUESTS_MAX: usize = 16;
 
 #[derive(Deserialize)]
-struct Topic {
+struct PartitionList {
     partitions: Vec<Partition>,
 }
 
 #[derive(Deserialize)]
 struct Partition {
     partition: i32,
-    leader: i32,
-    replicas: Vec<Replica>,
-}
-
-#[derive(Deserialize)]
-struct Replica {
-    broker: i32,
-    in_sync: bool,
+    leader: Option<i32>,
+    replicas: Vec<i32>,
+    in_sync: Vec<i32>,
+    eligible: Vec<i32>,
+    last_known: Vec<i32>,
+    adding: Vec<i32>,
+    removing: Vec<i32>,
+    min_in_sync: u32,
+    recovering: bool,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +47,7 @@ struct Config {
 
 /// Prints a topic's partitions, and the settings that are not defaults.
 pub(super) async fn describe(rest: &Rest, name: &str) -> Result<(), RestError> {
-    let topic: Topic = rest.get(&["topics", name], &[], V2).await?;
+    let topic: PartitionList = rest.get(&["admin", "v1", "topics", name, "partitions"], &[], JSON).await?;
     let cluster = rest.cluster().await?;
     let path = ["v3", "clusters", &cluster, "topics", name, "configs"];
     let configs: ConfigList = rest.get(&path, &[], JSON).await?;
@@ -55,8 +56,9 @@ pub(super) async fn describe(rest: &Rest, name: &str) -> Result<(), RestError> {
         .buffered(REQUESTS_MAX)
         .collect()
         .await;
-    let headings = ["PARTITION", "LEADER", "REPLICAS", "IN SYNC", "BEGINNING", "END"];
+    let headings = ["PARTITION", "LEADER", "REPLICAS", "IN SYNC", "MIN", "BEGINNING", "END"];
     print!("{}", table(&headings, &rows));
+    topic.partitions.iter().filter_map(Partition::note).for_each(|note| println!("{note}"));
     for config in configs.data.into_iter().filter(|c| !c.is_default) {
         println!("{}={}", config.name, config.value.unwrap_or_default());
     }
@@ -72,21 +74,42 @@ async fn offsets(rest: &Rest, topic: &str, partition: &Partition) -> Option<Offs
 
 impl Partition {
     fn row(&self, offsets: Option<Offsets>) -> Vec<String> {
-        let brokers = |wanted: fn(&Replica) -> bool| {
-            let ids: Vec<String> =
-                self.replicas.iter().filter(|r| wanted(r)).map(|r| r.broker.to_string()).collect();
-            ids.join(",")
-        };
         let (beginning, end) = match offsets {
             Some(o) => (o.beginning_offset.to_string(), o.end_offset.to_string()),
             None => ("?".to_owned(), "?".to_owned()),
         };
-        let leader = match self.leader {
-            -1 => "none".to_owned(),
-            leader => leader.to_string(),
-        };
-        vec![self.partition.to_string(), leader, brokers(|_| true), brokers(|r| r.in_sync), beginning, end]
+        let leader = self.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
+        vec![
+            self.partition.to_string(),
+            leader,
+            ids(&self.replicas),
+            ids(&self.in_sync),
+            self.min_in_sync.to_string(),
+            beginning,
+            end,
+        ]
     }
+
+    /// What is out of the ordinary about the partition.
+    fn note(&self) -> Option<String> {
+        let listed =
+            |what: &str, nodes: &[i32]| (!nodes.is_empty()).then(|| format!("{what} {}", ids(nodes)));
+        let scarce = self.in_sync.len() < self.min_in_sync as usize;
+        let notes = [
+            scarce.then(|| "too few in sync for acks=all".to_owned()),
+            listed("may still lead:", &self.eligible),
+            listed("waits for:", &self.last_known),
+            listed("adding:", &self.adding),
+            listed("removing:", &self.removing),
+            self.recovering.then(|| "recovering: records may be missing".to_owned()),
+        ];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| format!("partition {}: {}", self.partition, notes.join("; ")))
+    }
+}
+
+fn ids(nodes: &[i32]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -94,12 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_partition_without_a_leader_still_has_its_line() {
+    fn a_partition_without_a_leader_still_has_its_line_and_says_whom_it_waits_for() {
         let partition = Partition {
             partition: 3,
-            leader: -1,
-            replicas: vec![Replica { broker: 2, in_sync: true }, Replica { broker: 0, in_sync: false }],
+            leader: None,
+            replicas: vec![2, 0],
+            in_sync: vec![],
+            eligible: vec![],
+            last_known: vec![2, 0],
+            adding: vec![],
+            removing: vec![],
+            min_in_sync: 2,
+            recovering: false,
         };
-        assert_eq!(partition.row(None), ["3", "none", "2,0", "2", "?", "?"]);
+        assert_eq!(partition.row(None), ["3", "none", "2,0", "", "2", "?", "?"]);
+        let note = "partition 3: too few in sync for acks=all; waits for: 2,0";
+        assert_eq!(partition.note().as_deref(), Some(note));
+        let sound = Partition { leader: Some(2), in_sync: vec![2, 0], last_known: vec![], ..partition };
+        assert_eq!(sound.note(), None);
     }
 }

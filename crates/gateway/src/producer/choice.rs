@@ -2,7 +2,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use assign::{PartitionError, Partitioner, StickyLimits, StickyRoundRobin};
 use domain::{PartitionIndex, TopicId};
-use metadata::{Image, Topic};
+use metadata::{Image, Partition, Topic};
 use parking_lot::Mutex;
 
 use super::OutRecord;
@@ -25,7 +25,11 @@ impl Choice {
         records: impl Iterator<Item = (Option<PartitionIndex>, &'r OutRecord<'a>)>,
     ) -> Result<Vec<PartitionIndex>, PartitionError> {
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-        let led = |partition: PartitionIndex| topic.partition(partition).is_some_and(|p| p.leader.is_some());
+        // Only with enough replicas in sync is a record acknowledged: one without a key goes where that is so.
+        let takes = |partition: PartitionIndex| {
+            let takes = |p: &Partition| p.leader.is_some() && p.isr.len() >= p.min_isr as usize;
+            topic.partition(partition).is_some_and(takes)
+        };
         let mut partitioners = self.partitioners.lock();
         if partitioners.len() > image.topics.len() + SPARE {
             partitioners.retain(|id, _| image.topic_names.contains_key(id));
@@ -38,7 +42,7 @@ impl Choice {
         records
             .map(|(explicit, record)| {
                 let key = record.key.as_ref().map(Cow::as_ref);
-                partitioner.partition(explicit, key, record.bytes_bound(), count, led)
+                partitioner.partition(explicit, key, record.bytes_bound(), count, takes)
             })
             .collect()
     }

@@ -16,7 +16,7 @@ use super::{
     queue::Queue,
     verdict::{Verdict, judge},
 };
-use crate::routing::{Backoff, Route, RouteError, route};
+use crate::routing::{Backoff, Route, RouteError, moved, route};
 
 /// An attempt is given up after this, so that a leader that went silent is asked again elsewhere.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
@@ -109,8 +109,17 @@ impl Delivery<'_> {
         // Taking an id may have used time up.
         let within = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_MAX);
         let request = self.request(bytes, within);
-        let answer = self.shared.upstream.produce(&route.address, request, within).await;
-        let verdict = judge(answer, self.queue.target.partition);
+        let verdict = tokio::select! {
+            biased;
+            answer = self.shared.upstream.produce(&route.address, request, within) => {
+                judge(answer, self.queue.target.partition)
+            }
+            // A leader that went silent is not waited for once there is another: the sequence makes that safe.
+            () = moved(&self.shared.image, self.queue.target, route) => Verdict::Again {
+                perhaps_written: true,
+                reason: format!("the leader at {} was replaced before it answered", route.address),
+            },
+        };
         if !matches!(verdict, Verdict::DiskFailed { .. }) {
             self.disk = None;
         }

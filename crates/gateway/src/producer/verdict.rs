@@ -92,10 +92,12 @@ fn judge_code(code: ResponseError, details: Option<String>) -> Verdict {
         | E::InvalidProducerEpoch
         | E::ProducerFenced
         | E::InvalidProducerIdMapping => Verdict::Stranger { reason: message },
-        // Also what a leader says that appended and then lost its office while it waited for its followers.
-        E::NotLeaderOrFollower | E::UnknownServerError => {
-            Verdict::Again { perhaps_written: true, reason: message }
-        }
+        // Appended, and not known to be committed. A leader that lost its office while it waited for its followers says
+        // the same as a node that never led.
+        E::NotEnoughReplicasAfterAppend
+        | E::RequestTimedOut
+        | E::NotLeaderOrFollower
+        | E::UnknownServerError => Verdict::Again { perhaps_written: true, reason: message },
         E::KafkaStorageError => Verdict::DiskFailed { reason: message },
         code if code.is_retriable() => Verdict::Again { perhaps_written: true, reason: message },
         code => Verdict::Refused { code, message },

@@ -41,7 +41,7 @@ pub(crate) struct OffsetsView {
 }
 
 pub(crate) async fn brokers(at: At) -> Json<BrokerList> {
-    let brokers = at.image.active_nodes().map(|node| node.id).collect();
+    let brokers = at.image.live_nodes().map(|node| node.id).collect();
     Json(BrokerList { brokers })
 }
 

@@ -43,7 +43,7 @@ fn cluster_view(at: &At) -> Object<ClusterView> {
 /// Those that take part now.
 pub(crate) async fn brokers(at: At) -> Json<List<Object<BrokerView>>> {
     let links = at.links();
-    let brokers = at.image.active_nodes().map(|node| broker_view(&at, &links, node)).collect();
+    let brokers = at.image.live_nodes().map(|node| broker_view(&at, &links, node)).collect();
     Json(links.list("KafkaBrokerList", "/brokers", brokers))
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn broker(at: At) -> Result<Json<Object<BrokerView>>, ApiError>
         .parse()
         .ok()
         .and_then(|id| at.image.nodes.get(&NodeId(id)))
-        .filter(|node| node.state == NodeState::Active);
+        .filter(|node| node.state != NodeState::Fenced);
     match node {
         Some(node) => Ok(Json(broker_view(&at, &at.links(), node))),
         None => Err(ApiError::plain(StatusCode::NOT_FOUND, format!("broker '{text}' does not exist"))),

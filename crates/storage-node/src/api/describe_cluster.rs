@@ -1,16 +1,21 @@
-use ::metadata::NodeState;
+use ::metadata::{Node, NodeState};
 use wire::{
     BrokerId,
-    messages::{DescribeClusterResponse, describe_cluster_response::DescribeClusterBroker},
+    messages::{
+        DescribeClusterRequest, DescribeClusterResponse, describe_cluster_response::DescribeClusterBroker,
+    },
 };
 
 use crate::{api::text, broker::Broker};
 
-/// The nodes and the cluster's id (KIP-700).
-pub(crate) fn answer(broker: &Broker) -> DescribeClusterResponse {
+/// The nodes and the cluster's id (KIP-700); those that are not heard of only for who asks for them (KIP-1073).
+pub(crate) fn answer(broker: &Broker, request: &DescribeClusterRequest) -> DescribeClusterResponse {
     let image = broker.image.load();
-    let brokers = image.nodes.values().filter(|n| n.state == NodeState::Active).map(|node| {
+    let fenced = |node: &Node| node.state == NodeState::Fenced;
+    let shown = image.nodes.values().filter(|n| request.include_fenced_brokers || !fenced(n));
+    let brokers = shown.map(|node| {
         DescribeClusterBroker::default()
+            .with_is_fenced(fenced(node))
             .with_broker_id(BrokerId(node.id.0))
             .with_host(text(&node.kafka.host))
             .with_port(node.kafka.port.into())

@@ -24,6 +24,7 @@ pub(super) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const SOURCE_CLUSTER: i8 = 3;
 const SOURCE_STATIC: i8 = 4;
+const REPLICATION_FACTOR_DEFAULT_MAX: usize = 3;
 
 pub(crate) fn answer(broker: &Broker, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
@@ -123,9 +124,11 @@ fn node_configs(broker: &Broker) -> Vec<DescribeConfigsResourceResult> {
             .with_read_only(true)
             .with_config_source(SOURCE_STATIC)
     };
+    // What the controller gives a topic that asks for nothing.
+    let factor = broker.image.load().active_nodes().count().clamp(1, REPLICATION_FACTOR_DEFAULT_MAX);
     vec![
         one("broker.id", text(broker.node)),
-        one("default.replication.factor", text(1)),
+        one("default.replication.factor", text(factor)),
         one("log.dirs", text(broker.store.dir.path().display())),
         one("node.id", text(broker.node)),
         one("num.partitions", text(1)),

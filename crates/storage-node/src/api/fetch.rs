@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use domain::{Offset, PartitionIndex};
+use ::metadata::{Image, NodeState};
+use domain::{NodeId, Offset, PartitionIndex};
 use futures_util::FutureExt;
 use tokio::{sync::Notify, time::Instant};
 use transport::{FileSlice, Reply, Response};
@@ -15,14 +16,19 @@ use wire::{
 };
 
 use crate::{
-    api::{topic_of, wire_name},
+    api::{self, topic_of, wire_name},
     broker::Broker,
     errors::PartitionError,
     partition::LocalPartition,
 };
 
+/// Consumers say where they are from this version on.
+const WITH_RACK: i16 = 11;
 /// A fetch waits no longer than this, whatever it asks for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// An offset that the leader does not know (yet).
+const UNKNOWN: i64 = -1;
 
 /// One fetch, from its arrival to its answer.
 struct Fetch {
@@ -38,6 +44,7 @@ struct Look {
     response: FetchResponse,
     files: Vec<FileSlice>,
     bytes: usize,
+    /// Something that the client must act on at once.
     failed: bool,
     /// The partitions that were looked at, to be watched.
     partitions: Vec<Arc<LocalPartition>>,
@@ -46,8 +53,11 @@ struct Look {
 pub(crate) fn handle(broker: Arc<Broker>, frame: &RequestFrame) -> Result<Reply, FrameError> {
     let request: FetchRequest = frame.decode_body()?;
     let (version, correlation_id) = (frame.version, frame.correlation_id);
+    if request.replica_state.replica_id.0 >= 0 || request.replica_id.0 >= 0 {
+        return api::replica_fetch::handle(broker, frame, request);
+    }
     if request.session_id != 0 {
-        // Sessions come with replication; a client without one sends every partition (KIP-227).
+        // Only followers have sessions; a client without one sends every partition (KIP-227).
         let response = FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
         return Ok(Reply::Now(wire::encode_response(&response, version, correlation_id)?.into()));
     }
@@ -102,7 +112,10 @@ impl Fetch {
                 let left = bytes_max.saturating_sub(look.bytes);
                 let known = topic.is_some_and(|t| t.partition(PartitionIndex(partition.partition)).is_some());
                 let data = match self.broker.store.get(&name, PartitionIndex(partition.partition)) {
-                    Some(local) if known => look.take(local, partition, left),
+                    Some(local) if known => match self.closer(&local, partition, &image) {
+                        Some(closer) => look.redirect(partition, closer),
+                        None => look.take(local, partition, left, self.knows_racks()),
+                    },
                     _ => look.refuse(partition, missing(known, asked.topic_id.is_nil())),
                 };
                 partitions.push(data);
@@ -114,6 +127,26 @@ impl Fetch {
             look.response.responses.push(answered);
         }
         look
+    }
+
+    /// Whether the consumer says where it is. Only then does a follower serve it: anybody else came here by mistake, and
+    /// is to learn who leads.
+    fn knows_racks(&self) -> bool {
+        self.version >= WITH_RACK && !self.request.rack_id.is_empty()
+    }
+
+    /// The in-sync follower in the consumer's own rack, if the leader is in another one (KIP-392).
+    fn closer(&self, local: &LocalPartition, asked: &FetchPartition, image: &Image) -> Option<NodeId> {
+        if !self.knows_racks() {
+            return None;
+        }
+        let rack_of = |node: NodeId| image.nodes.get(&node).and_then(|n| n.rack.as_deref());
+        let wanted = Some(self.request.rack_id.as_str());
+        if rack_of(self.broker.node) == wanted {
+            return None;
+        }
+        let active = |node: NodeId| image.nodes.get(&node).is_some_and(|n| n.state == NodeState::Active);
+        local.closest(Offset(asked.fetch_offset), |node| rack_of(node) == wanted && active(node))
     }
 
     fn respond(&self, look: Look) -> Result<Response, FrameError> {
@@ -134,15 +167,21 @@ fn missing(known: bool, by_name: bool) -> ResponseError {
 impl Look {
     /// `left`: how many bytes the whole answer may still take. The first records of an answer are sent however
     /// large their batch is, or a consumer could be stuck before it (KIP-74).
-    fn take(&mut self, local: Arc<LocalPartition>, asked: &FetchPartition, left: usize) -> PartitionData {
+    /// `from_any`: this node may serve it as a follower, too.
+    fn take(
+        &mut self,
+        local: Arc<LocalPartition>,
+        asked: &FetchPartition,
+        left: usize,
+        from_any: bool,
+    ) -> PartitionData {
         let first = self.bytes == 0;
         let wanted =
             usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left).min(PLACEHOLDER_BYTES_MAX);
         let bytes_max = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let fetched = match wanted == 0 && !first {
-            true => local.fetch(Offset(asked.fetch_offset), asked.current_leader_epoch, 0, false),
-            false => local.fetch(Offset(asked.fetch_offset), asked.current_leader_epoch, bytes_max, first),
-        };
+        let (bytes_max, at_least_one) = if wanted == 0 && !first { (0, false) } else { (bytes_max, first) };
+        let (from, epoch) = (Offset(asked.fetch_offset), asked.current_leader_epoch);
+        let fetched = local.fetch(from, epoch, from_any, bytes_max, at_least_one);
         let data = match fetched {
             Err(error) => {
                 if let PartitionError::Read(commitlog::ReadError::Log(error)) | PartitionError::Log(error) =
@@ -153,10 +192,11 @@ impl Look {
                 self.refuse(asked, error.code())
             }
             Ok(fetched) => {
+                let high_watermark = fetched.high_watermark.map_or(UNKNOWN, |h| h.0);
                 let data = PartitionData::default()
                     .with_partition_index(asked.partition)
-                    .with_high_watermark(fetched.high_watermark.0)
-                    .with_last_stable_offset(fetched.high_watermark.0)
+                    .with_high_watermark(high_watermark)
+                    .with_last_stable_offset(high_watermark)
                     .with_log_start_offset(fetched.start.0);
                 match fetched.slice {
                     None => data.with_records(Some(Default::default())),
@@ -171,6 +211,16 @@ impl Look {
         };
         self.partitions.push(local);
         data
+    }
+
+    /// No records: the consumer is to read from another replica.
+    fn redirect(&mut self, asked: &FetchPartition, closer: NodeId) -> PartitionData {
+        self.failed = true;
+        PartitionData::default()
+            .with_partition_index(asked.partition)
+            .with_high_watermark(UNKNOWN)
+            .with_preferred_read_replica(closer.0.into())
+            .with_records(Some(Default::default()))
     }
 
     fn refuse(&mut self, asked: &FetchPartition, code: ResponseError) -> PartitionData {

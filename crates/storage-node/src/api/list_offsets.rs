@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use domain::PartitionIndex;
 use wire::{
-    ResponseError, WireTopicName,
+    WireTopicName,
     messages::{
         ListOffsetsRequest, ListOffsetsResponse,
         list_offsets_request::ListOffsetsPartition,
@@ -10,7 +10,7 @@ use wire::{
     },
 };
 
-use crate::{broker::Broker, errors::PartitionError, partition::LocalPartition};
+use crate::{api::absent, broker::Broker, errors::PartitionError, partition::LocalPartition};
 
 // Timestamps that are no times (KIP-79, 734, 405, 1005).
 const LATEST: i64 = -1;
@@ -50,11 +50,7 @@ fn partition(
         .with_timestamp(NONE)
         .with_offset(NONE);
     let Some(local) = broker.store.get(topic, number) else {
-        let error = match broker.image.load().partition(topic, number) {
-            Some(_) => ResponseError::NotLeaderOrFollower,
-            None => ResponseError::UnknownTopicOrPartition,
-        };
-        return empty.with_error_code(error.code());
+        return empty.with_error_code(absent(&broker.image.load(), topic, number).code());
     };
     match find(&local, asked) {
         Ok(Some((timestamp, offset, epoch))) => {

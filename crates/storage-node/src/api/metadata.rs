@@ -16,7 +16,8 @@ use crate::{
 /// Everything from the image; nothing is asked of anybody. Topics are not made by asking for them.
 pub(crate) fn answer(broker: &Broker, request: &MetadataRequest, version: i16) -> MetadataResponse {
     let image = broker.image.load();
-    let brokers = image.active_nodes().map(|node| {
+    // A node that is stopping still leads what nobody else can lead.
+    let brokers = image.live_nodes().map(|node| {
         MetadataResponseBroker::default()
             .with_node_id(BrokerId(node.id.0))
             .with_host(text(&node.kafka.host))
@@ -67,13 +68,15 @@ fn described(image: &Image, topic: &Topic) -> MetadataResponseTopic {
 
 fn partition(image: &Image, number: PartitionIndex, partition: &Partition) -> MetadataResponsePartition {
     let ids = |nodes: &[NodeId]| nodes.iter().map(|n| BrokerId(n.0)).collect();
-    let active = |n: &NodeId| image.nodes.get(n).is_some_and(|n| n.state == NodeState::Active);
-    let offline: Vec<NodeId> = partition.replicas.iter().copied().filter(|n| !active(n)).collect();
-    let error_code = partition.leader.map_or(ResponseError::LeaderNotAvailable.code(), |_| 0);
+    let live = |n: &NodeId| image.nodes.get(n).is_some_and(|n| n.state != NodeState::Fenced);
+    let offline: Vec<NodeId> = partition.replicas.iter().copied().filter(|n| !live(n)).collect();
+    // A leader that is not among the brokers is none that a client could go to.
+    let leader = partition.leader.filter(live);
+    let error_code = leader.map_or(ResponseError::LeaderNotAvailable.code(), |_| 0);
     MetadataResponsePartition::default()
         .with_error_code(error_code)
         .with_partition_index(number.0)
-        .with_leader_id(BrokerId(partition.leader.map_or(-1, |n| n.0)))
+        .with_leader_id(BrokerId(leader.map_or(-1, |n| n.0)))
         .with_leader_epoch(partition.leader_epoch.0)
         .with_replica_nodes(ids(&partition.replicas))
         .with_isr_nodes(ids(&partition.isr))

@@ -1,23 +1,30 @@
 //! One file an API: a request in, a response out.
 
+pub(crate) mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
 pub(crate) mod create_topics;
 pub(crate) mod delete_topics;
 pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
+pub(crate) mod elect_leaders;
 pub(crate) mod fetch;
 pub(crate) mod incremental_alter_configs;
 pub(crate) mod init_producer_id;
 pub(crate) mod list_offsets;
+pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
+pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+pub(crate) mod replica_fetch;
 
 use std::time::Duration;
 
 use ::metadata::{Image, Topic};
-use domain::{TopicId, TopicName};
-use wire::{StrBytes, WireTopicName};
+use domain::{PartitionIndex, TopicId, TopicName};
+use wire::{ResponseError, StrBytes, WireTopicName};
 
 pub(crate) fn text(text: impl ToString) -> StrBytes {
     StrBytes::from_string(text.to_string())
@@ -32,6 +39,14 @@ pub(crate) fn topic_of<'a>(image: &'a Image, name: &str, id: uuid::Uuid) -> Opti
     match id.is_nil() {
         true => image.topics.get(name).map(AsRef::as_ref),
         false => image.topic_by_id(TopicId(id)).map(AsRef::as_ref),
+    }
+}
+
+/// Why a partition that this node holds no replica of is not served here.
+pub(crate) fn absent(image: &Image, topic: &str, partition: PartitionIndex) -> ResponseError {
+    match image.partition(topic, partition) {
+        Some(_) => ResponseError::NotLeaderOrFollower,
+        None => ResponseError::UnknownTopicOrPartition,
     }
 }
 

@@ -1,8 +1,9 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use domain::{Offset, PartitionIndex};
+use domain::{LeaderEpoch, Offset, PartitionIndex};
 use futures_util::FutureExt;
+use tokio::{sync::Notify, time::Instant};
 use transport::Reply;
 use wire::{
     FrameError, RequestFrame, ResponseError, WireTopicName,
@@ -18,13 +19,35 @@ use crate::{
     broker::Broker,
     clock::now_ms,
     errors::PartitionError,
-    partition::{AppendedHere, LocalPartition},
+    partition::{Commit, LocalPartition},
 };
 
 /// The acknowledgements that a producer can ask for: none, the leader's, that of all in sync.
-const ACKS: [i16; 3] = [0, 1, -1];
+const ACKS: [i16; 3] = [0, 1, ACKS_ALL];
+const ACKS_ALL: i16 = -1;
+/// However long a producer is willing to wait.
+const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// Appends every batch and answers. With one replica an append is a commit, so acks 1 and all are the same.
+/// A request under way.
+struct Produce<'a> {
+    broker: &'a Broker,
+    all: bool,
+    now_ms: i64,
+    waits: Vec<Wait>,
+}
+
+/// What an acknowledgement waits for.
+struct Wait {
+    partition: Arc<LocalPartition>,
+    until: Offset,
+    epoch: LeaderEpoch,
+    /// Synced first, where the topic wants that.
+    flush: bool,
+    /// Below the high watermark, where the producer wants that.
+    commit: bool,
+}
+
+/// Appends every batch, and answers once it is flushed and committed as the topic and the producer want it.
 pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, FrameError> {
     let request: ProduceRequest = frame.decode_body()?;
     let refused = match (&request.transactional_id, ACKS.contains(&request.acks)) {
@@ -33,11 +56,15 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
             let message = format!("acks {} is not one of 0, 1 and -1 (all)", request.acks);
             Some((ResponseError::InvalidRequiredAcks, message))
         }
+        // Retriable: it may have room again.
+        (None, true) if broker.disk.is_low() => {
+            let message = "the storage node's disk is almost full, records are refused until there is room";
+            Some((ResponseError::KafkaStorageError, message.to_owned()))
+        }
         (None, true) => None,
     };
-    let now_ms = now_ms();
+    let mut produce = Produce { broker, all: request.acks == ACKS_ALL, now_ms: now_ms(), waits: Vec::new() };
     let mut failed = false;
-    let mut unflushed = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let name = resolved(broker, &topic);
@@ -46,7 +73,7 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
             let answer = match (&refused, &name) {
                 (Some((code, message)), _) => refusal(data.index, *code, message),
                 (None, Err(code)) => refusal(data.index, *code, "no such topic"),
-                (None, Ok(name)) => append(broker, name, data, now_ms, &mut unflushed),
+                (None, Ok(name)) => produce.append(name, data),
             };
             failed |= answer.error_code != 0;
             partitions.push(answer);
@@ -61,22 +88,93 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
     if request.acks == 0 {
         return Ok(if failed { Reply::Close } else { Reply::None });
     }
-    let mut response = ProduceResponse::default().with_responses(responses);
-    if !unflushed.is_empty() {
-        let (version, id) = (frame.version, frame.correlation_id);
-        let flushed = async move {
-            let synced = tokio::task::spawn_blocking(move || {
-                flush(&unflushed, &mut response);
-                response
-            });
-            let response = synced
-                .await
-                .map_err(|e| FrameError::Malformed { part: "response", reason: e.to_string() })?;
-            Ok(wire::encode_response(&response, version, id)?.into())
-        };
-        return Ok(Reply::Later(flushed.boxed()));
+    let response = ProduceResponse::default().with_responses(responses);
+    let (version, id) = (frame.version, frame.correlation_id);
+    if produce.waits.is_empty() {
+        return Ok(Reply::Now(wire::encode_response(&response, version, id)?.into()));
     }
-    Ok(Reply::Now(wire::encode_response(&response, frame.version, frame.correlation_id)?.into()))
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(WAIT_MAX);
+    let (waits, seconds) = (produce.waits, broker.traffic.commit_seconds.clone());
+    let settled = async move {
+        let begun = Instant::now();
+        let response = settle(waits, response, begun + patience).await?;
+        seconds.record(begun.elapsed());
+        Ok(wire::encode_response(&response, version, id)?.into())
+    };
+    Ok(Reply::Later(settled.boxed()))
+}
+
+/// Waits for the flushes and commits, and puts what went wrong into the response.
+async fn settle(
+    waits: Vec<Wait>,
+    mut response: ProduceResponse,
+    deadline: Instant,
+) -> Result<ProduceResponse, FrameError> {
+    let (waits, flushed) = match waits.iter().any(|w| w.flush) {
+        false => (waits, Vec::new()),
+        true => tokio::task::spawn_blocking(move || flush(waits))
+            .await
+            .map_err(|e| FrameError::Malformed { part: "response", reason: e.to_string() })?,
+    };
+    for (wait, error) in flushed {
+        tracing::error!(partition = %wait.partition.name, %error, "flush failed");
+        amend(&mut response, &wait.partition, error.code(), &error.to_string());
+    }
+    let mut pending: Vec<Wait> = waits.into_iter().filter(|w| w.commit).collect();
+    let waiter = Arc::new(Notify::new());
+    let mut timed_out = false;
+    loop {
+        pending.iter().for_each(|w| w.partition.watch(&waiter));
+        // A commit may have come between the append and the watch.
+        pending.retain(|wait| match wait.partition.commit(wait.epoch, wait.until) {
+            Ok(Commit::Done) => false,
+            Ok(Commit::Pending) => true,
+            Err(error) => {
+                amend(&mut response, &wait.partition, error.code(), &error.to_string());
+                false
+            }
+        });
+        if pending.is_empty() {
+            return Ok(response);
+        }
+        if timed_out {
+            break;
+        }
+        timed_out = tokio::time::timeout_at(deadline, waiter.notified()).await.is_err();
+    }
+    // They are in the log: whether they stay there is not known (R8).
+    for wait in pending {
+        let (code, message) = match wait.partition.check_enough_in_sync() {
+            Err(error) => (ResponseError::NotEnoughReplicasAfterAppend, error.to_string()),
+            Ok(()) => (ResponseError::RequestTimedOut, "not all in-sync replicas have it in time".to_owned()),
+        };
+        amend(&mut response, &wait.partition, code, &message);
+    }
+    Ok(response)
+}
+
+/// Syncs what is to be synced; those whose sync failed wait no more. Blocks.
+fn flush(waits: Vec<Wait>) -> (Vec<Wait>, Vec<(Wait, PartitionError)>) {
+    let (mut fine, mut failed) = (Vec::with_capacity(waits.len()), Vec::new());
+    for wait in waits {
+        match if wait.flush { wait.partition.flush(wait.until) } else { Ok(()) } {
+            Ok(()) => fine.push(wait),
+            Err(error) => failed.push((wait, error)),
+        }
+    }
+    (fine, failed)
+}
+
+/// Puts an error in the place of a partition's success.
+fn amend(response: &mut ProduceResponse, partition: &LocalPartition, code: ResponseError, message: &str) {
+    let of_topic = response
+        .responses
+        .iter_mut()
+        .filter(|t| t.name.as_str() == partition.name.topic.as_str() || t.topic_id == partition.topic_id.0);
+    let answers = of_topic.flat_map(|t| &mut t.partition_responses);
+    for answer in answers.filter(|p| p.index == partition.name.partition.0) {
+        *answer = refusal(answer.index, code, message);
+    }
 }
 
 /// The topic's name, also where the request has its id.
@@ -89,58 +187,47 @@ fn resolved(broker: &Broker, topic: &TopicProduceData) -> Result<WireTopicName, 
     known.map(|t| crate::api::wire_name(&t.name)).ok_or(ResponseError::UnknownTopicId)
 }
 
-fn append(
-    broker: &Broker,
-    topic: &WireTopicName,
-    data: PartitionProduceData,
-    now_ms: i64,
-    unflushed: &mut Vec<(Arc<LocalPartition>, Offset)>,
-) -> PartitionProduceResponse {
-    let Some(partition) = broker.store.get(topic, PartitionIndex(data.index)) else {
-        let image = broker.image.load();
-        return match image.partition(topic, PartitionIndex(data.index)) {
-            Some(_) => {
-                refusal(data.index, ResponseError::NotLeaderOrFollower, "the partition is on another node")
-            }
-            None => refusal(data.index, ResponseError::UnknownTopicOrPartition, "no such topic or partition"),
+impl Produce<'_> {
+    fn append(&mut self, topic: &WireTopicName, data: PartitionProduceData) -> PartitionProduceResponse {
+        let broker = self.broker;
+        let Some(partition) = broker.store.get(topic, PartitionIndex(data.index)) else {
+            let image = broker.image.load();
+            return match image.partition(topic, PartitionIndex(data.index)) {
+                Some(_) => refusal(
+                    data.index,
+                    ResponseError::NotLeaderOrFollower,
+                    "the partition is on another node",
+                ),
+                None => {
+                    refusal(data.index, ResponseError::UnknownTopicOrPartition, "no such topic or partition")
+                }
+            };
         };
-    };
-    let records: Bytes = data.records.unwrap_or_default();
-    match partition.append(&records, now_ms) {
-        Ok(AppendedHere { appended, flush_first }) => {
-            if flush_first {
-                unflushed.push((partition.clone(), appended.last_offset.plus(1)));
+        let records: Bytes = data.records.unwrap_or_default();
+        match partition.append(&records, self.all, self.now_ms) {
+            Ok(here) => {
+                let appended = here.appended;
+                let commit = self.all && !here.committed;
+                if here.flush_first || commit {
+                    let (until, epoch, flush) = (appended.last_offset.plus(1), here.epoch, here.flush_first);
+                    self.waits.push(Wait { partition, until, epoch, flush, commit });
+                }
+                broker.traffic.produced_bytes.increment(records.len() as u64);
+                broker.traffic.produced_batches.increment(1);
+                PartitionProduceResponse::default()
+                    .with_index(data.index)
+                    .with_base_offset(appended.base_offset.0)
+                    .with_log_append_time_ms(appended.log_append_time_ms)
+                    .with_log_start_offset(appended.log_start_offset.0)
             }
-            broker.traffic.produced_bytes.increment(records.len() as u64);
-            broker.traffic.produced_batches.increment(1);
-            PartitionProduceResponse::default()
-                .with_index(data.index)
-                .with_base_offset(appended.base_offset.0)
-                .with_log_append_time_ms(appended.log_append_time_ms)
-                .with_log_start_offset(appended.log_start_offset.0)
-        }
-        Err(error) => {
-            if matches!(error.code(), ResponseError::KafkaStorageError) {
-                tracing::error!(partition = %partition.name, %error, "append failed");
-            } else if !matches!(error, PartitionError::NotLeader) {
-                tracing::debug!(partition = %partition.name, %error, "append refused");
+            Err(error) => {
+                if matches!(error.code(), ResponseError::KafkaStorageError) {
+                    tracing::error!(partition = %partition.name, %error, "append failed");
+                } else if !matches!(error.code(), ResponseError::NotLeaderOrFollower) {
+                    tracing::debug!(partition = %partition.name, %error, "append refused");
+                }
+                refusal(data.index, error.code(), &error.to_string())
             }
-            refusal(data.index, error.code(), &error.to_string())
-        }
-    }
-}
-
-/// Syncs before the acknowledgement; where that fails, there is none.
-fn flush(unflushed: &[(Arc<LocalPartition>, Offset)], response: &mut ProduceResponse) {
-    for (partition, until) in unflushed {
-        let Err(error) = partition.flush(*until) else { continue };
-        tracing::error!(partition = %partition.name, %error, "flush failed");
-        let of_topic = response.responses.iter_mut().filter(|t| {
-            t.name.as_str() == partition.name.topic.as_str() || t.topic_id == partition.topic_id.0
-        });
-        let answers = of_topic.flat_map(|t| &mut t.partition_responses);
-        for answer in answers.filter(|p| p.index == partition.name.partition.0) {
-            *answer = refusal(answer.index, error.code(), &error.to_string());
         }
     }
 }

@@ -1,0 +1,46 @@
+use domain::Offset;
+
+use crate::{
+    Log, LogError,
+    walk::{HeaderWalk, WalkError},
+};
+
+/// How far a scrub has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Where to go on; the log's end when everything was read.
+    pub next: Offset,
+    pub bytes: u64,
+}
+
+impl Log {
+    /// Reads the batches from `from` on and checks their CRCs, up to `bytes_max` or the end of the segment. What was
+    /// flushed once is trusted by recovery, so this is what finds bits that flipped on the disk since.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] names the first bad batch. Nothing was changed.
+    pub fn scrub(&mut self, from: Offset, bytes_max: u64) -> Result<Scrubbed, LogError> {
+        let from = from.max(self.segments[0].base);
+        let index = self.segment_of(from);
+        let next_base = self.next_base(index);
+        let Some(position) = self.position_of(index, from)? else {
+            return Ok(Scrubbed { next: next_base.max(from), bytes: 0 });
+        };
+        let segment = &self.segments[index];
+        let (path, file) = (segment.log_path(&self.dir), segment.log_file(&self.dir)?);
+        let mut walk = HeaderWalk::new(&file, position, segment.size);
+        let (mut next, mut bytes, mut buffer) = (from, 0, Vec::new());
+        let mut step = || -> Result<Option<(Offset, u64)>, WalkError> {
+            let Some(found) = walk.next()? else { return Ok(None) };
+            walk.check(&found, &mut buffer)?;
+            Ok(Some((found.header.next_offset(), found.header.total_bytes() as u64)))
+        };
+        while bytes < bytes_max {
+            match step().map_err(|error| error.into_log_error(&path))? {
+                Some((after, read)) => (next, bytes) = (after, bytes + read),
+                None => return Ok(Scrubbed { next: next_base.max(next), bytes }),
+            }
+        }
+        Ok(Scrubbed { next, bytes })
+    }
+}

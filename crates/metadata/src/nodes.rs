@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use domain::{NodeEpoch, NodeId};
+
+use crate::{
+    Applied, Changes, Image, Node, NodeRegistration, NodeState, Refusal, RefusalKind, Standing, settle::Wish,
+};
+
+impl Image {
+    pub(crate) fn register(
+        &mut self,
+        registration: &NodeRegistration,
+        changes: &mut Changes,
+    ) -> Result<Applied, Refusal> {
+        let refuse = |kind, message: String| Err(Refusal::new(kind, message));
+        let Some(cluster_id) = self.cluster_id else {
+            return refuse(RefusalKind::InvalidRequest, "the cluster has no id yet".to_owned());
+        };
+        let id = registration.node;
+        if let Some(other) = registration.cluster_id.filter(|c| *c != cluster_id) {
+            return refuse(
+                RefusalKind::WrongCluster,
+                format!("node {id}'s data folder belongs to cluster {other}, this is cluster {cluster_id}"),
+            );
+        }
+        let known = self.nodes.get(&id).cloned();
+        if let Some(known) = &known
+            && known.directory != registration.directory
+            && known.state != NodeState::Fenced
+        {
+            return refuse(
+                RefusalKind::NodeIdInUse,
+                format!("node id {id} is in use by the running node at {}", known.kafka),
+            );
+        }
+        let standing = standing(known.as_deref(), registration);
+        let epoch = self.next_node_epoch;
+        self.next_node_epoch = NodeEpoch(epoch.0.saturating_add(1));
+        let node = Node {
+            id,
+            epoch,
+            state: NodeState::Fenced,
+            directory: registration.directory,
+            kafka: registration.kafka.clone(),
+            http: registration.http.clone(),
+            rack: registration.rack.clone(),
+        };
+        self.nodes.insert(id, Arc::new(node));
+        changes.nodes.insert(id);
+        // It is fenced until it has caught up, so every leadership that it had ends here.
+        let lost = known.filter(|_| standing != Standing::Kept).map(|n| (id, n.directory));
+        self.settle_around(id, || Wish { lost, ..Wish::default() }, changes);
+        Ok(Applied::Registered { epoch, cluster_id, standing })
+    }
+
+    /// Fences, unfences or stops a node. Only a fenced node is unfenced, and only an active one stops.
+    pub(crate) fn set_state(
+        &mut self,
+        id: NodeId,
+        epoch: NodeEpoch,
+        state: NodeState,
+        changes: &mut Changes,
+    ) -> Result<Applied, Refusal> {
+        let node = self.registered(id, epoch)?;
+        let moves = match state {
+            NodeState::Fenced => node.state != NodeState::Fenced,
+            NodeState::Active => node.state == NodeState::Fenced,
+            NodeState::Stopping => node.state == NodeState::Active,
+        };
+        if moves {
+            let node = Node { state, ..Node::clone(node) };
+            self.nodes.insert(id, Arc::new(node));
+            changes.nodes.insert(id);
+            self.settle_around(id, Wish::default, changes);
+        }
+        Ok(Applied::Done)
+    }
+
+    /// The node, if this incarnation of it is the registered one.
+    pub(crate) fn registered(&self, id: NodeId, epoch: NodeEpoch) -> Result<&Arc<Node>, Refusal> {
+        let unknown = || Refusal::new(RefusalKind::UnknownNode, format!("node {id} never registered"));
+        let node = self.nodes.get(&id).ok_or_else(unknown)?;
+        if node.epoch != epoch {
+            let message = format!("node epoch {epoch} of node {id} is stale, it is at {}", node.epoch);
+            return Err(Refusal::new(RefusalKind::StaleNodeEpoch, message));
+        }
+        Ok(node)
+    }
+
+    fn settle_around(&mut self, node: NodeId, wish: impl Fn() -> Wish, changes: &mut Changes) {
+        self.settle_where(|_, partition| partition.replicas.contains(&node).then(&wish), changes);
+    }
+}
+
+/// The proof of INVARIANTS R10: a boot id or a clean mark alone says nothing when another incarnation came
+/// between.
+fn standing(known: Option<&Node>, registration: &NodeRegistration) -> Standing {
+    let Some(known) = known else { return Standing::New };
+    if known.directory != registration.directory {
+        return Standing::OtherDirectory;
+    }
+    if registration.previous_epoch != Some(known.epoch) {
+        return Standing::OtherEpoch { recorded: registration.previous_epoch, handed_out: known.epoch };
+    }
+    match registration.intact {
+        true => Standing::Kept,
+        false => Standing::NotIntact,
+    }
+}

@@ -1,0 +1,185 @@
+//! When ISR and ELR are empty (INVARIANTS R13).
+
+use super::*;
+
+#[test]
+fn a_power_cut_of_everything_elects_the_longest_log_once_all_are_back() {
+    let mut image = replicated(3, 3);
+    (0..3).for_each(|n| fence(&mut image, n));
+    assert_eq!(state(&image), (-1, vec![], vec![0, 1, 2]));
+    for node in 0..3 {
+        assert!(last_known(&image).is_empty(), "node {node} may still prove its disk");
+        power_cut(&mut image, node);
+        unfence(&mut image, node);
+    }
+    assert_eq!(last_known(&image), [0, 1, 2]);
+    let before = t0(&image).leader_epoch;
+    report(&mut image, 0, 4, 100);
+    report(&mut image, 1, 5, 90);
+    assert_eq!(state(&image), (-1, vec![], vec![]));
+    report(&mut image, 2, 5, 95);
+    assert_eq!(state(&image), (2, vec![2], vec![]));
+    assert_eq!((t0(&image).recovering, t0(&image).leader_epoch), (true, before.next()));
+    assert_eq!((last_known(&image), t0(&image).unproven.len()), (vec![], 0));
+}
+
+#[test]
+fn equal_logs_are_decided_by_the_order_of_assignment() {
+    let mut image = replicated(2, 2);
+    (0..2).for_each(|n| power_cut(&mut image, n));
+    (0..2).for_each(|n| unfence(&mut image, n));
+    (0..2).rev().for_each(|n| report(&mut image, n, 0, 10));
+    assert_eq!(state(&image).0, 0);
+}
+
+#[test]
+fn a_single_replica_leads_again_after_a_power_cut() {
+    let mut image = replicated(1, 1);
+    power_cut(&mut image, 0);
+    report(&mut image, 0, 0, 10);
+    assert_eq!(state(&image).0, -1, "it has not caught up with the metadata yet");
+    unfence(&mut image, 0);
+    assert_eq!((state(&image), t0(&image).recovering), ((0, vec![0], vec![]), true));
+}
+
+#[test]
+fn an_empty_disk_is_never_elected() {
+    let mut image = replicated(1, 1);
+    fence(&mut image, 0);
+    wipe(&mut image, 0);
+    unfence(&mut image, 0);
+    report(&mut image, 0, -1, 0);
+    assert_eq!((state(&image).0, last_known(&image)), (-1, vec![0]));
+    // The old disk is put back.
+    fence(&mut image, 0);
+    let old = registration(0, 100);
+    assert_eq!(register(&mut image, old), Standing::OtherDirectory);
+    unfence(&mut image, 0);
+    report(&mut image, 0, 3, 50);
+    assert_eq!(state(&image), (0, vec![0], vec![]));
+}
+
+#[test]
+fn an_isr_member_with_an_empty_disk_is_out_before_it_is_heard_of() {
+    let mut image = replicated(3, 2);
+    fence(&mut image, 1);
+    fence(&mut image, 2);
+    fence(&mut image, 0);
+    assert_eq!(state(&image), (-1, vec![], vec![0, 2]));
+    wipe(&mut image, 2);
+    unfence(&mut image, 2);
+    assert_eq!(state(&image), (-1, vec![], vec![0]), "node 0 has everything, so it is waited for");
+    restart(&mut image, 0);
+    unfence(&mut image, 0);
+    assert_eq!((state(&image), t0(&image).recovering), ((0, vec![0], vec![]), false));
+}
+
+#[test]
+fn a_report_of_an_earlier_incarnation_does_not_count() {
+    let mut image = replicated(2, 2);
+    (0..2).for_each(|n| power_cut(&mut image, n));
+    unfence(&mut image, 0);
+    report(&mut image, 0, 0, 10);
+    power_cut(&mut image, 0);
+    unfence(&mut image, 0);
+    unfence(&mut image, 1);
+    report(&mut image, 1, 0, 5);
+    assert_eq!(state(&image).0, -1);
+    report(&mut image, 0, 0, 8);
+    assert_eq!(state(&image).0, 0);
+    let late = Command::ReportReplicas { node: NodeId(0), epoch: NodeEpoch(0), ends: vec![] };
+    assert_eq!(refused(&mut image, late), RefusalKind::StaleNodeEpoch);
+}
+
+#[test]
+fn a_fenced_members_report_does_not_count() {
+    let mut image = replicated(2, 2);
+    (0..2).for_each(|n| power_cut(&mut image, n));
+    (0..2).for_each(|n| unfence(&mut image, n));
+    report(&mut image, 0, 0, 10);
+    fence(&mut image, 0);
+    report(&mut image, 1, 0, 5);
+    assert_eq!(state(&image).0, -1);
+    unfence(&mut image, 0);
+    assert_eq!(state(&image).0, 0);
+}
+
+#[test]
+fn an_operator_waives_those_who_do_not_come_back() {
+    let mut image = replicated(3, 3);
+    (0..3).for_each(|n| power_cut(&mut image, n));
+    (1..3).for_each(|n| unfence(&mut image, n));
+    report(&mut image, 1, 0, 10);
+    report(&mut image, 2, 0, 20);
+    assert_eq!(state(&image).0, -1);
+    assert_eq!(elect(&mut image, ElectionKind::Unclean), Ok(()));
+    assert_eq!(
+        (state(&image), t0(&image).recovering),
+        ((2, vec![2], vec![]), true),
+        "the longest that is there"
+    );
+}
+
+#[test]
+fn an_unclean_election_prefers_a_disk_that_was_in_sync() {
+    let mut image = replicated(3, 2);
+    configure(&mut image, Some("t"), "unclean.leader.election.enable", "true");
+    (0..3).for_each(|n| fence(&mut image, n));
+    assert_eq!(state(&image), (-1, vec![], vec![1, 2]));
+    wipe(&mut image, 1);
+    power_cut(&mut image, 2);
+    assert_eq!(last_known(&image), [2]);
+    // Both are active in the same command: the setting is turned on again while nobody leads.
+    configure(&mut image, Some("t"), "unclean.leader.election.enable", "false");
+    unfence(&mut image, 1);
+    unfence(&mut image, 2);
+    configure(&mut image, Some("t"), "unclean.leader.election.enable", "true");
+    assert_eq!(state(&image).0, 2);
+}
+
+#[test]
+fn a_replaced_disk_is_not_waited_for_while_others_have_the_data() {
+    let mut image = replicated(2, 2);
+    // Node 1 lost its power, and then its disk, while node 0 went on.
+    power_cut(&mut image, 1);
+    assert_eq!(t0(&image).unproven, [(NodeId(1), directory_id(101))]);
+    wipe(&mut image, 1);
+    assert_eq!(t0(&image).unproven, []);
+    power_cut(&mut image, 0);
+    assert_eq!(last_known(&image), [0]);
+    unfence(&mut image, 0);
+    report(&mut image, 0, 0, 10);
+    assert_eq!(state(&image), (0, vec![0], vec![]));
+}
+
+#[test]
+fn who_is_back_in_sync_is_not_among_the_last_known() {
+    let mut image = replicated(3, 3);
+    power_cut(&mut image, 1);
+    unfence(&mut image, 1);
+    power_cut(&mut image, 2);
+    assert_eq!(t0(&image).unproven.len(), 2);
+    propose(&mut image, &[0, 1]).unwrap();
+    assert_eq!(t0(&image).unproven, [(NodeId(2), directory_id(102))]);
+    power_cut(&mut image, 0);
+    assert_eq!(state(&image), (1, vec![1], vec![]));
+    power_cut(&mut image, 1);
+    assert_eq!(last_known(&image), [2, 0, 1]);
+}
+
+#[test]
+fn a_damaged_replica_leaves_the_isr_and_another_leads_while_its_node_goes_on() {
+    let mut image = replicated(3, 2);
+    assert_eq!(state(&image), (0, vec![0, 1, 2], vec![]));
+    report(&mut image, 0, -1, -1);
+    assert_eq!(state(&image), (1, vec![1, 2], vec![]));
+    report(&mut image, 1, -1, -1);
+    assert_eq!(state(&image), (2, vec![2], vec![]), "not eligible either");
+    let epoch = t0(&image).epoch;
+    report(&mut image, 2, -1, -1);
+    assert_eq!(
+        (state(&image), t0(&image).epoch),
+        ((2, vec![2], vec![]), epoch),
+        "the last one is all there is"
+    );
+}

@@ -1,0 +1,176 @@
+use std::{fmt, sync::Arc};
+
+use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset, ProducerId};
+use metadata::{Applied, Command, Delta, NodeRegistration, Refusal};
+
+use crate::disk::Batch;
+
+/// Everybody who can send or receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    Node(usize),
+    Controller(usize),
+    Client(usize),
+}
+
+impl Party {
+    pub const NODES_MAX: usize = 5;
+    pub const CONTROLLERS: usize = 3;
+    pub const MAX: usize = 16;
+
+    /// Its row in the network's table.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Node(n) => n,
+            Self::Controller(n) => Self::NODES_MAX + n,
+            Self::Client(n) => Self::NODES_MAX + Self::CONTROLLERS + n,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(n) => write!(f, "node-{n}"),
+            Self::Controller(n) => write!(f, "controller-{n}"),
+            Self::Client(n) => write!(f, "client-{n}"),
+        }
+    }
+}
+
+/// What happens at a moment of simulated time.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message arrives. To a node it is a connection to one life of its process.
+    Deliver { from: Party, to: Party, life: u64, message: Message },
+    /// A node's own clockwork.
+    Tick { node: usize, life: u64 },
+    /// A node asks a leader for what comes next.
+    FetchDue { node: usize, life: u64, leader: NodeId },
+    /// An fdatasync of a partition's log returns; it covers what was there when it began.
+    Synced { node: usize, life: u64, partition: usize, end: Offset },
+    /// The process opens its folder.
+    Start { node: usize, life: u64 },
+    Wake { node: usize },
+    /// A majority has the controllers' log up to there.
+    Commit { term: u64, index: usize },
+    Elected { term: u64 },
+    OfficeTick { term: u64 },
+    ClientTick { client: usize },
+    Fault,
+    Heal { what: Healing },
+}
+
+impl Event {
+    /// The process that must be awake for it.
+    pub fn node(&self) -> Option<usize> {
+        match self {
+            Self::Deliver { to: Party::Node(node), .. }
+            | Self::Tick { node, .. }
+            | Self::FetchDue { node, .. }
+            | Self::Synced { node, .. } => Some(*node),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Healing {
+    Link(Party, Party),
+    Clock(usize),
+}
+
+/// What one party tells another. Each is sent, delayed and lost by itself.
+#[derive(Clone, Debug)]
+pub enum Message {
+    Register { call: u64, life: u64, registration: Box<NodeRegistration> },
+    Heartbeat { epoch: NodeEpoch, goodbye: bool, stopping: bool },
+    StreamEnded { epoch: NodeEpoch },
+    Propose { call: u64, command: Box<Command> },
+    Watch { session: u64, from: u64 },
+
+    NotLeader { call: u64 },
+    Beat { epoch: NodeEpoch, fenced: bool, may_stop: bool, known: bool },
+    Answer { call: u64, result: Box<Result<Applied, Refusal>> },
+    Metadata { session: u64, delta: Arc<Delta> },
+
+    Fetch(Box<FetchRequest>),
+    Fetched(Box<FetchAnswer>),
+
+    Produce(Box<ProduceRequest>),
+    Produced { call: u64, partition: usize, epoch: LeaderEpoch, result: ProduceResult },
+    Consume { call: u64, partition: usize, epoch: LeaderEpoch, offset: Offset },
+    Consumed(Box<ConsumeAnswer>),
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    pub id: u64,
+    pub node_epoch: NodeEpoch,
+    pub partitions: Vec<FetchPartition>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct FetchPartition {
+    pub partition: usize,
+    pub leader_epoch: LeaderEpoch,
+    /// The epoch of the follower's last record; −1: it has none.
+    pub last: LeaderEpoch,
+    pub offset: Offset,
+}
+
+#[derive(Clone, Debug)]
+pub struct FetchAnswer {
+    pub id: u64,
+    pub node_epoch: NodeEpoch,
+    pub partitions: Vec<(FetchPartition, FetchOutcome)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum FetchOutcome {
+    Records { batches: Vec<Batch>, high_watermark: Offset, log_start: Offset },
+    Diverging { epoch: LeaderEpoch, end: Offset, high_watermark: Offset },
+    OutOfRange { start: Offset, end: Offset },
+    Refused,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProduceRequest {
+    pub call: u64,
+    /// The connection, and the request's number on it: a connection keeps the order or breaks.
+    pub connection: u64,
+    pub nth: u64,
+    pub partition: usize,
+    pub producer: ProducerId,
+    pub sequence: i32,
+    pub count: i32,
+    pub value: u64,
+    pub acks_all: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProduceResult {
+    /// The offset of the first record.
+    Done(Offset),
+    /// Not appended here, or not known: ask the leader.
+    Retry,
+    /// The producer's sequence does not fit: records before it were lost.
+    OutOfOrder,
+}
+
+#[derive(Clone, Debug)]
+pub struct ConsumeAnswer {
+    pub call: u64,
+    pub partition: usize,
+    pub epoch: LeaderEpoch,
+    pub outcome: ConsumeOutcome,
+}
+
+#[derive(Clone, Debug)]
+pub enum ConsumeOutcome {
+    Records { batches: Vec<Batch>, high_watermark: Offset },
+    OutOfRange { start: Offset },
+    NotLeader,
+    /// A new leader's high watermark is not known to be the old one's yet.
+    NotAvailable,
+}

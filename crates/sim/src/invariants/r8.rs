@@ -1,0 +1,16 @@
+//! acks=all success ⇒ the record is committed, at the offset that was told.
+
+use domain::{LeaderEpoch, Offset};
+
+use super::{Checked, hold};
+use crate::ghost::GhostPartition;
+
+pub fn acknowledged(ghost: &GhostPartition, epoch: LeaderEpoch, offset: Offset, value: u64) -> Checked {
+    if !ghost.counts(epoch) {
+        return Ok(());
+    }
+    let there = ghost.at(offset);
+    hold("R8", there.is_some_and(|b| b.value == value && b.base == offset), || {
+        format!("value {value:x} was acknowledged at {offset} in epoch {epoch}, committed there is {there:?}")
+    })
+}

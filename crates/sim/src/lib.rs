@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+
+mod begin;
+mod client;
+mod controller;
+mod counts;
+mod disk;
+mod event;
+mod faults;
+mod following;
+mod ghost;
+mod heal;
+mod inbox;
+mod invariants;
+mod leading;
+mod mutate;
+mod mutation;
+mod network;
+mod node;
+mod random;
+mod run;
+mod session;
+mod setup;
+mod trace;
+mod world;
+
+pub use counts::Counts;
+pub use invariants::Violation;
+pub use mutation::Mutation;
+pub use run::{Failure, Plan, run, run_many};
+pub use trace::Trace;

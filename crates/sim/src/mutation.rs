@@ -1,0 +1,74 @@
+use std::fmt;
+
+/// A mistake that is made on purpose, so that the checkers prove that they would see it. The pure crates stay as they are:
+/// what goes into them or comes out of them is bent so that one of their checks has nothing to bite on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Requests and answers of other leader epochs are taken for current ones.
+    NoEpochFencing,
+    /// A new leader counts what followers fetched under earlier leaders.
+    NoFetchInEpochCheck,
+    /// Fenced nodes are taken into the ISR.
+    NoKip841,
+    /// An earlier incarnation's fetch brings a node into the ISR.
+    NoKip903,
+    /// The high watermark waits for the adopted ISR only, not for proposed members.
+    NoMaximalIsr,
+    /// A follower cuts its log at its own high watermark when the leader changes.
+    TruncateToHighWatermark,
+    /// A member of the ELR keeps its place though its disk lost something.
+    UncleanElrMember,
+    /// Proposals are taken whatever state they were based on.
+    NoPartitionEpochCheck,
+    /// A leader takes its minimum from the configs, not from the state that it came with.
+    MinIsrApart,
+    /// The same boot id is proof enough, whatever incarnation the folder remembers.
+    BootIdWithoutNodeEpoch,
+    /// A diverging follower takes the leader's high watermark before it truncates.
+    HighWatermarkBeforeTruncation,
+    /// A follower joins the ISR before it has reached the start of the leader's epoch.
+    JoinWithoutEpochStart,
+    /// A follower's log end counts before it is flushed.
+    AckBeforeFlush,
+    /// A new leader shows its high watermark before it has passed the epoch's start.
+    StaleHighWatermarkShown,
+    /// The epoch cache is not trimmed when a truncation cuts no record (KAFKA-10706).
+    EpochCacheNotTrimmed,
+    /// A registration does not end the leaderships of the incarnation before.
+    RegistrationKeepsLeadership,
+    /// A restarted leader does not tell duplicates.
+    ProducersForgotten,
+}
+
+impl Mutation {
+    pub const ALL: [Mutation; 17] = [
+        Self::NoEpochFencing,
+        Self::NoFetchInEpochCheck,
+        Self::NoKip841,
+        Self::NoKip903,
+        Self::NoMaximalIsr,
+        Self::TruncateToHighWatermark,
+        Self::UncleanElrMember,
+        Self::NoPartitionEpochCheck,
+        Self::MinIsrApart,
+        Self::BootIdWithoutNodeEpoch,
+        Self::HighWatermarkBeforeTruncation,
+        Self::JoinWithoutEpochStart,
+        Self::AckBeforeFlush,
+        Self::StaleHighWatermarkShown,
+        Self::EpochCacheNotTrimmed,
+        Self::RegistrationKeepsLeadership,
+        Self::ProducersForgotten,
+    ];
+
+    /// The mutation of that name, as [`fmt::Display`] writes it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|m| m.to_string() == name)
+    }
+}
+
+impl fmt::Display for Mutation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,110 @@
+use metadata::LivenessConfig;
+
+use crate::{event::Party, random::Random};
+
+/// What a seed decides before anything happens: the cluster, its clients, and which faults it is given. Times are in
+/// microseconds and short, so that a thousand steps see many of them run out.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub nodes: usize,
+    pub partitions: Vec<PartitionSetup>,
+    pub producers: usize,
+    pub consumers: usize,
+    /// In flight for a producer and a partition.
+    pub in_flight: usize,
+    pub liveness: LivenessConfig,
+    pub heartbeat_us: u64,
+    pub lag_max_ms: u64,
+    pub delay_us: (u64, u64),
+    pub commit_us: (u64, u64),
+    pub produce_us: u64,
+    pub faults: Faults,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionSetup {
+    pub min_isr: u32,
+    /// Flush before acknowledgement (R12).
+    pub flush: bool,
+    pub unclean: bool,
+}
+
+/// Chances in a thousand, zero where the seed has none of the kind. The weights are for each fault that is due.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    pub every_us: u64,
+    pub loss: u64,
+    pub slow: u64,
+    pub kill: u64,
+    pub power_cut: u64,
+    pub power_cut_all: u64,
+    pub wipe: u64,
+    pub old_copy: u64,
+    pub pause: u64,
+    pub clock: u64,
+    pub partition: u64,
+    pub controller: u64,
+    pub stop: u64,
+    pub min_isr: u64,
+    pub preferred: u64,
+    pub reassign: u64,
+    pub unclean: u64,
+    /// Chance of a tick to move a log's start.
+    pub retention: u64,
+}
+
+impl Setup {
+    pub fn draw(random: &mut Random) -> Self {
+        let nodes = random.range(3, Party::NODES_MAX as u64) as usize;
+        let all_flush = random.chance(250);
+        let unclean = random.chance(80);
+        let partition = |random: &mut Random| PartitionSetup {
+            min_isr: [1, 2, 2, 2, 3][random.index(5)],
+            flush: all_flush || random.chance(150),
+            unclean: unclean && random.chance(500),
+        };
+        let partitions = (0..random.range(2, 4)).map(|_| partition(random)).collect();
+        let session_ms = random.range(120, 500);
+        let slowest = random.range(500, 6_000);
+        Self {
+            nodes,
+            partitions,
+            producers: random.range(1, 3) as usize,
+            consumers: random.range(1, 2) as usize,
+            in_flight: random.range(1, 4) as usize,
+            liveness: LivenessConfig { session_timeout_ms: session_ms, grace_ms: random.range(5, 60) },
+            heartbeat_us: session_ms * 1_000 / random.range(3, 6),
+            lag_max_ms: random.range(30, 300),
+            delay_us: (random.range(50, 500), slowest),
+            commit_us: (200, random.range(1_000, 8_000)),
+            produce_us: random.range(3_000, 30_000),
+            faults: Faults::draw(random, unclean),
+        }
+    }
+}
+
+impl Faults {
+    fn draw(random: &mut Random, unclean: bool) -> Self {
+        let mut weight = |most: u64| if random.chance(550) { random.range(1, most) } else { 0 };
+        Self {
+            loss: weight(60),
+            slow: weight(40),
+            kill: weight(100).max(5),
+            power_cut: weight(60),
+            power_cut_all: weight(20),
+            wipe: weight(15) / 2,
+            old_copy: weight(15),
+            pause: weight(80),
+            clock: weight(40),
+            partition: weight(120),
+            controller: weight(60),
+            stop: weight(40),
+            min_isr: weight(60),
+            preferred: weight(40),
+            reassign: weight(30),
+            unclean: if unclean { 20 } else { 0 },
+            retention: weight(20),
+            every_us: random.range(15_000, 120_000),
+        }
+    }
+}

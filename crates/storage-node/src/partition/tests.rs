@@ -1,0 +1,224 @@
+use commitlog::FileCache;
+use domain::{PartitionEpoch, PartitionIndex, TopicName};
+use records::{BatchBuilder, Compression};
+use replica::FollowerFetch;
+
+use super::*;
+use crate::replication::follow::{Answer, Position, Taken};
+
+const LEADER: NodeId = NodeId(0);
+const FOLLOWER: NodeId = NodeId(1);
+
+fn partition(me: NodeId, dir: &std::path::Path, config: TopicConfig) -> LocalPartition {
+    let name = TopicPartition::new(TopicName::new("t").unwrap(), PartitionIndex(0));
+    let id = TopicId(uuid::Uuid::from_u128(1));
+    let log = Log::create(dir.join(format!("t-{me}")), id, Arc::new(config), FileCache::new(4)).unwrap();
+    LocalPartition::new(Arc::new(Home::new(me)), name, log, Offset(0))
+}
+
+fn led_by(leader: NodeId, epoch: i32, isr: &[NodeId], min_isr: u32) -> PartitionState {
+    PartitionState {
+        leader: Some(leader),
+        leader_epoch: LeaderEpoch(epoch),
+        epoch: PartitionEpoch(epoch),
+        replicas: vec![LEADER, FOLLOWER],
+        isr: isr.to_vec(),
+        min_isr,
+        recovering: false,
+    }
+}
+
+fn alone(dir: &std::path::Path, config: TopicConfig) -> LocalPartition {
+    let partition = partition(LEADER, dir, config);
+    partition.adopt(&led_by(LEADER, 0, &[LEADER], 1), None);
+    partition
+}
+
+fn flushing() -> TopicConfig {
+    TopicConfig { flush_messages: Some(1), ..TopicConfig::default() }
+}
+
+fn batch(value: &[u8]) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.push(1_000, None, Some(value), &[]);
+    builder.build()
+}
+
+/// A leader and its follower, in sync, over one folder.
+fn pair(dir: &std::path::Path) -> (LocalPartition, LocalPartition) {
+    let state = led_by(LEADER, 0, &[LEADER, FOLLOWER], 2);
+    let (leader, follower) =
+        (partition(LEADER, dir, TopicConfig::default()), partition(FOLLOWER, dir, TopicConfig::default()));
+    leader.adopt(&state, None);
+    follower.adopt(&state, None);
+    (leader, follower)
+}
+
+/// One fetch of the follower, answered and taken in.
+fn replicate(leader: &LocalPartition, follower: &LocalPartition) -> Taken {
+    let asked = follower.position(LEADER).unwrap();
+    let answer = answer_to(leader, asked);
+    follower.take_answer(LEADER, asked, answer).unwrap()
+}
+
+fn answer_to(leader: &LocalPartition, asked: Position) -> Answer {
+    let fetch = FollowerFetch {
+        node: FOLLOWER,
+        node_epoch: NodeEpoch(1),
+        leader_epoch: asked.leader_epoch,
+        offset: asked.offset,
+    };
+    let fetched = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).unwrap();
+    if let Some((epoch, end)) = fetched.diverging {
+        return Answer::Diverging { epoch, end };
+    }
+    let batches = fetched.slice.map(|slice| {
+        let mut bytes = vec![0; slice.bytes as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.position).unwrap();
+        Bytes::from(bytes)
+    });
+    let (high_watermark, start) = (fetched.high_watermark, fetched.start);
+    Answer::Records { batches: batches.unwrap_or_default(), high_watermark, start }
+}
+
+fn end(partition: &LocalPartition) -> Offset {
+    partition.with_log(|log| log.end_offset()).unwrap()
+}
+
+/// Whoever waited behind a failed sync was told that it had succeeded.
+#[test]
+fn a_flush_of_a_log_that_is_gone_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = alone(dir.path(), flushing());
+    let here = partition.append(&batch(b"x"), true, 2_000).unwrap();
+    assert!(here.flush_first);
+    drop(partition.take_log());
+    let flushed = partition.flush(here.appended.last_offset.plus(1));
+    assert!(matches!(flushed, Err(PartitionError::Offline)), "{flushed:?}");
+}
+
+#[test]
+fn a_record_is_seen_once_it_is_flushed_where_the_topic_flushes() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = alone(dir.path(), flushing());
+    assert!(!partition.append(&batch(b"x"), true, 2_000).unwrap().committed);
+    assert_eq!(partition.committed_end(), Some(Offset(0)));
+    partition.flush(Offset(1)).unwrap();
+    assert_eq!(partition.committed_end(), Some(Offset(1)));
+}
+
+#[test]
+fn an_epoch_that_is_not_the_leaders_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = alone(dir.path(), TopicConfig::default());
+    partition.adopt(&led_by(LEADER, 3, &[LEADER], 1), None);
+    let code = |epoch| partition.high_watermark(epoch).map(|(hw, _)| hw).map_err(|e| e.code());
+    assert_eq!(code(3), Ok(Offset(0)));
+    assert_eq!(code(-1), Ok(Offset(0)));
+    assert_eq!(code(2), Err(wire::ResponseError::FencedLeaderEpoch));
+    assert_eq!(code(4), Err(wire::ResponseError::UnknownLeaderEpoch));
+    partition.resign();
+    assert_eq!(code(3), Err(wire::ResponseError::NotLeaderOrFollower));
+}
+
+#[test]
+fn a_record_is_committed_once_the_follower_asks_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, follower) = pair(dir.path());
+    let here = leader.append(&batch(b"x"), true, 2_000).unwrap();
+    assert!(!here.committed);
+    replicate(&leader, &follower);
+    assert_eq!(leader.commit(here.epoch, Offset(1)).unwrap(), Commit::Pending);
+    replicate(&leader, &follower);
+    assert_eq!(leader.commit(here.epoch, Offset(1)).unwrap(), Commit::Done);
+    assert_eq!((end(&follower), follower.committed_end()), (Offset(1), Some(Offset(1))));
+}
+
+#[test]
+fn acks_all_is_refused_before_the_append_with_too_few_in_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, _) = pair(dir.path());
+    leader.adopt(&led_by(LEADER, 1, &[LEADER], 2), None);
+    let refused = leader.append(&batch(b"x"), true, 2_000).err().map(|e| e.code());
+    assert_eq!(refused, Some(wire::ResponseError::NotEnoughReplicas));
+    assert_eq!(end(&leader), Offset(0));
+    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    assert_eq!((end(&leader), leader.committed_end()), (Offset(1), Some(Offset(0))));
+}
+
+#[test]
+fn a_deposed_leader_truncates_to_where_the_logs_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = pair(dir.path());
+    old.append(&batch(b"both"), true, 2_000).unwrap();
+    replicate(&old, &new);
+    old.append(&batch(b"lost"), false, 2_000).unwrap();
+    old.append(&batch(b"lost, too"), false, 2_000).unwrap();
+    // Node 1 takes over and writes something else.
+    new.adopt(&led_by(FOLLOWER, 1, &[FOLLOWER], 1), None);
+    new.append(&batch(b"kept"), true, 3_000).unwrap();
+    old.adopt(&led_by(FOLLOWER, 1, &[FOLLOWER], 1), None);
+    let asked = old.position(FOLLOWER).unwrap();
+    let fetch = FollowerFetch {
+        node: LEADER,
+        node_epoch: NodeEpoch(0),
+        leader_epoch: asked.leader_epoch,
+        offset: asked.offset,
+    };
+    let fetched = new.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).unwrap();
+    assert_eq!(fetched.diverging, Some((LeaderEpoch(0), Offset(1))));
+    let answer = Answer::Diverging { epoch: LeaderEpoch(0), end: Offset(1) };
+    assert_eq!(old.take_answer(FOLLOWER, asked, answer).unwrap(), Taken::Done);
+    assert_eq!(end(&old), Offset(1));
+}
+
+#[test]
+fn an_answer_to_an_earlier_position_or_epoch_means_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, follower) = pair(dir.path());
+    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    let asked = follower.position(LEADER).unwrap();
+    let (first, again) = (answer_to(&leader, asked), answer_to(&leader, asked));
+    follower.take_answer(LEADER, asked, first).unwrap();
+    assert_eq!(follower.take_answer(LEADER, asked, again).unwrap(), Taken::Stale);
+    assert_eq!(end(&follower), Offset(1));
+    follower.adopt(&led_by(LEADER, 1, &[LEADER, FOLLOWER], 2), None);
+    let late = Answer::Records { batches: Bytes::new(), high_watermark: Offset(1), start: Offset(0) };
+    let asked = Position { offset: Offset(1), ..asked };
+    assert_eq!(follower.take_answer(LEADER, asked, late).unwrap(), Taken::Stale);
+    assert_eq!(follower.committed_end(), Some(Offset(0)));
+}
+
+/// The leader's file was cut and written anew while its answer was on its way: records of a later epoch came in an
+/// answer to a fetch in an earlier one, behind records that the later leader never had.
+#[test]
+fn records_of_a_later_epoch_than_asked_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, follower) = pair(dir.path());
+    leader.adopt(&led_by(LEADER, 1, &[LEADER, FOLLOWER], 2), None);
+    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    let asked = follower.position(LEADER).unwrap();
+    assert_eq!(asked.leader_epoch, LeaderEpoch(0));
+    let of_epoch_1 = answer_to(&leader, Position { leader_epoch: LeaderEpoch(1), ..asked });
+    assert!(follower.take_answer(LEADER, asked, of_epoch_1).is_err());
+    assert_eq!(end(&follower), Offset(0));
+}
+
+/// After a crash the next start would have taken the shorter log for a damaged one.
+#[test]
+fn a_cut_below_the_checkpointed_recovery_point_is_checkpointed_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, follower) = pair(dir.path());
+    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    replicate(&leader, &follower);
+    follower.flush_all().unwrap();
+    follower.checkpointed(follower.points().unwrap().0);
+    follower.adopt(&led_by(LEADER, 1, &[LEADER, FOLLOWER], 2), None);
+    let asked = follower.position(LEADER).unwrap();
+    let diverging = || Answer::Diverging { epoch: LeaderEpoch(0), end: Offset(0) };
+    assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::CheckpointFirst);
+    assert_eq!((end(&follower), follower.points().unwrap().0), (Offset(1), Offset(0)));
+    follower.checkpointed(Offset(0));
+    assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::Done);
+    assert_eq!(end(&follower), Offset(0));
+}

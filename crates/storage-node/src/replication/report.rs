@@ -1,0 +1,81 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use domain::{LeaderEpoch, Offset};
+use parking_lot::Mutex;
+use rpc::{ControllerClient, ControllerError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Key;
+use crate::{partition::LocalPartition, store::Store};
+
+/// Tells the controller where logs end that nobody leads any more, so that the longest can (R13), and which replicas were
+/// found damaged.
+#[derive(Default)]
+pub(crate) struct Reports {
+    due: Mutex<BTreeMap<Key, Arc<LocalPartition>>>,
+    arrived: Notify,
+}
+
+/// What a damaged log has instead of an end.
+const NO_END: Offset = Offset(-1);
+const ATTEMPT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl Reports {
+    pub(crate) fn add(&self, partition: &Arc<LocalPartition>) {
+        self.due.lock().insert((partition.topic_id, partition.name.partition), partition.clone());
+        self.arrived.notify_one();
+    }
+
+    /// Runs until the token is cancelled.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        store: Arc<Store>,
+        controllers: ControllerClient,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.arrived.notified() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.report(&store, &controllers) => {}
+            }
+        }
+    }
+
+    async fn report(&self, store: &Store, controllers: &ControllerClient) {
+        let due = self.due.lock().clone();
+        // A damaged log must not be elected for what it once held: it has no end, and leaves the ISR.
+        let ends: Vec<_> = due
+            .iter()
+            .map(|((topic, number), partition)| {
+                let (epoch, end) = partition.last_position().unwrap_or((LeaderEpoch::UNKNOWN, NO_END));
+                (*topic, *number, epoch, end)
+            })
+            .collect();
+        let reported = match ends.is_empty() {
+            true => Ok(()),
+            false => controllers.report_replicas(store.node, store.epoch(), &ends, ATTEMPT).await,
+        };
+        match reported {
+            Ok(()) => {
+                tracing::info!(partitions = ends.len(), "reported where logs end");
+                self.due.lock().retain(|key, _| !due.contains_key(key));
+            }
+            // A newer registration reports for itself.
+            Err(ControllerError::Refused(refusal)) => {
+                tracing::warn!(%refusal, "the report of log ends was refused");
+                self.due.lock().retain(|key, _| !due.contains_key(key));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the ends of logs are not reported yet");
+                tokio::time::sleep(PAUSE).await;
+                self.arrived.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use std::{sync::Arc, time::Duration};
+
+use commitlog::LogError;
+use domain::Offset;
+use tokio_util::sync::CancellationToken;
+
+use crate::{partition::LocalPartition, store::Store};
+
+/// How much is read of one log before others may use it again.
+const STEP_BYTES: u64 = 1 << 20;
+/// After a step: a scrub takes no more than a small part of the disk's time.
+const STEP_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a look at a part of a log found.
+pub(crate) enum Look {
+    GoOn(Offset),
+    Done,
+    Damaged(LogError),
+}
+
+/// Reads every log once after a start that was not clean, and checks what recovery trusts: records below the recovery
+/// point. A replica with a damaged batch is given up and fetched again, as long as another one is in sync. Ends when all
+/// was read, or when the token is cancelled.
+pub(crate) async fn run(store: Arc<Store>, stop: CancellationToken) {
+    let partitions = store.all();
+    let began = tokio::time::Instant::now();
+    let mut read = 0_usize;
+    for partition in partitions {
+        let mut from = Offset(0);
+        loop {
+            let (store, looked_at) = (store.clone(), partition.clone());
+            let look = tokio::task::spawn_blocking(move || look(&store, &looked_at, from)).await;
+            match look {
+                Ok(Look::GoOn(next)) => from = next,
+                Ok(Look::Done | Look::Damaged(_)) => break,
+                Err(error) => {
+                    tracing::error!(partition = %partition.name, %error, "the scrub failed");
+                    break;
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(STEP_PAUSE) => {}
+            }
+        }
+        read += 1;
+    }
+    tracing::info!(partitions = read, elapsed = ?began.elapsed(), "every log was read and checked");
+}
+
+fn look(store: &Store, partition: &Arc<LocalPartition>, from: Offset) -> Look {
+    let look = partition.scrub(from, STEP_BYTES);
+    if let Look::Damaged(error) = &look {
+        metrics::counter!("anabranch_storage_damaged_replicas_total").increment(1);
+        match partition.is_alone_in_sync() {
+            true => {
+                tracing::error!(partition = %partition.name, %error, "damaged, and no other replica is in sync")
+            }
+            false => {
+                tracing::error!(partition = %partition.name, %error, "damaged: leaving the ISR, to be fetched again");
+                partition.take_offline();
+                store.reports.add(partition);
+            }
+        }
+    }
+    look
+}

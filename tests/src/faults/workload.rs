@@ -1,0 +1,99 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
+
+use super::{
+    checker::{Evidence, Reader},
+    history::History,
+    value::Values,
+};
+
+/// What producers and readers of a run share.
+pub struct Workload {
+    pub topic: String,
+    pub partitions: i32,
+    pub values: Values,
+    pub history: History,
+    /// Records a second of all producers together.
+    pub rate: f64,
+    producers: AtomicU32,
+    stop_producing: AtomicBool,
+    stop_reading: AtomicBool,
+    notes: Mutex<BTreeMap<String, usize>>,
+    problems: Mutex<Vec<String>>,
+}
+
+/// What a reader has been given so far.
+pub type SharedReader = Arc<Mutex<Reader>>;
+
+impl Workload {
+    pub fn new(topic: &str, partitions: i32, values: Values, rate: f64) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            partitions,
+            values,
+            history: History::default(),
+            rate,
+            producers: AtomicU32::default(),
+            stop_producing: AtomicBool::default(),
+            stop_reading: AtomicBool::default(),
+            notes: Mutex::default(),
+            problems: Mutex::default(),
+        }
+    }
+
+    /// A number for a producer that nobody else has.
+    pub fn next_producer(&self) -> u32 {
+        self.producers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn stop_producing(&self) {
+        self.stop_producing.store(true, Ordering::Relaxed);
+    }
+
+    pub fn produces(&self) -> bool {
+        !self.stop_producing.load(Ordering::Relaxed)
+    }
+
+    pub fn stop_reading(&self) {
+        self.stop_reading.store(true, Ordering::Relaxed);
+    }
+
+    pub fn reads(&self) -> bool {
+        !self.stop_reading.load(Ordering::Relaxed)
+    }
+
+    /// Counts something that clients may well see during faults.
+    pub fn note(&self, what: impl Into<String>) {
+        *self.notes.lock().unwrap().entry(what.into()).or_default() += 1;
+    }
+
+    /// What was noted, and how often.
+    pub fn notes(&self) -> BTreeMap<String, usize> {
+        self.notes.lock().unwrap().clone()
+    }
+
+    /// Something that must not be, whatever the fault.
+    pub fn problem(&self, what: impl Into<String>) {
+        self.problems.lock().unwrap().push(what.into());
+    }
+
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap().clone()
+    }
+
+    /// The evidence so far, without the final logs.
+    pub fn evidence(&self, readers: &[SharedReader]) -> Evidence {
+        let readers = readers.iter().map(|r| r.lock().unwrap().clone()).collect();
+        Evidence { sent: self.history.all(), readers, ..Evidence::default() }
+    }
+}
+
+/// An empty reader of this name.
+pub fn reader(name: &str) -> SharedReader {
+    Arc::new(Mutex::new(Reader { name: name.to_owned(), ..Reader::default() }))
+}
