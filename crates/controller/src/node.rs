@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     hub::Hub,
     office::Office,
-    status::{carried_out, refused},
+    status::{carried_out, image_of_leader, refused},
 };
 
 /// What storage nodes and gateways need.
@@ -59,7 +59,7 @@ impl NodeService for NodeEndpoint {
         &self,
         request: Request<Streaming<pb::HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
-        if !self.quorum.leadership().borrow().is_me {
+        if !self.quorum.leadership().borrow().is_me || !self.office.in_office() {
             return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
         }
         let (answers, stream) = mpsc::channel(16);
@@ -254,7 +254,15 @@ impl Session {
         epoch: NodeEpoch,
         beat: &pb::HeartbeatRequest,
     ) -> Result<pb::HeartbeatResponse, Status> {
-        let image = self.quorum.image();
+        // Before anything is said from the image: this member may be no leader, and its image old or empty.
+        if !self.office.in_office() {
+            return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
+        }
+        let mut image = self.quorum.image();
+        if image.nodes.get(&node).is_none_or(|known| known.epoch != epoch) {
+            // A refusal costs the node its leaderships: it must come from a leader that is one at this moment.
+            image = image_of_leader(&self.quorum).await?;
+        }
         let known = image.nodes.get(&node).ok_or_else(|| {
             refused(Refusal::new(RefusalKind::UnknownNode, format!("node {node} never registered")))
         })?;

@@ -113,7 +113,7 @@ impl Office {
 
     async fn tick(&self) {
         let now_ms = self.now_ms();
-        let due = self.term.lock().as_ref().map(|t| t.liveness.due(now_ms)).unwrap_or_default();
+        let due = self.term.lock().as_mut().map(|t| t.liveness.due(now_ms)).unwrap_or_default();
         for fence in due {
             tracing::warn!(node = %fence.node, epoch = %fence.epoch, reason = ?fence.reason, "fencing a storage node");
             self.fence(fence.node, fence.epoch).await;
@@ -145,6 +145,14 @@ impl Office {
             Ok(_) => self.term.lock().iter_mut().for_each(|t| t.liveness.forget(node, epoch)),
             Err(error) => tracing::warn!(%node, %error, "the node could not be fenced yet"),
         }
+    }
+
+    /// Whether this member is a leader whom a majority confirmed lately, with an image that has everything committed
+    /// before. A member that led before it restarted takes itself for the leader until it hears better, and knows nothing.
+    pub(crate) fn in_office(&self) -> bool {
+        let now_ms = self.now_ms();
+        let fresh = |t: &Term| now_ms.saturating_sub(t.confirmed_ms) <= self.config.session_timeout_ms / 2;
+        self.term.lock().as_ref().is_some_and(fresh)
     }
 
     /// A heartbeat came. False when this member is not a leader whom a majority confirmed lately: then nobody

@@ -22,8 +22,14 @@ impl Default for LivenessConfig {
 pub struct Liveness {
     config: LivenessConfig,
     in_office_since_ms: u64,
+    /// When the deadlines were looked at last.
+    looked_ms: u64,
     sessions: BTreeMap<NodeId, Session>,
 }
+
+/// A look that comes so much later than the one before finds the controller itself at fault: it slept (SIGSTOP, a
+/// starved machine), and heartbeats wait unread.
+const LATE_MS: u64 = 500;
 
 #[derive(Debug)]
 struct Session {
@@ -57,7 +63,7 @@ impl Liveness {
     ) -> Self {
         let session = |epoch| Session { epoch, heard_ms: now_ms, broken_ms: None };
         let sessions = nodes.into_iter().map(|(node, epoch)| (node, session(epoch))).collect();
-        Self { config, in_office_since_ms: now_ms, sessions }
+        Self { config, in_office_since_ms: now_ms, looked_ms: now_ms, sessions }
     }
 
     /// A heartbeat came. An older incarnation's is ignored.
@@ -83,8 +89,17 @@ impl Liveness {
 
     /// Who is to be fenced by now. A broken stream counts only for a leader longer in office than the session
     /// timeout, and not when over a quarter of the nodes (and more than one) broke at once: then the fault is more
-    /// likely on the controller's side, and silence decides.
-    pub fn due(&self, now_ms: u64) -> Vec<Fence> {
+    /// likely on the controller's side, and silence decides. To be called every few dozen milliseconds: a longer time
+    /// between two calls is nobody's silence.
+    pub fn due(&mut self, now_ms: u64) -> Vec<Fence> {
+        let slept_ms = now_ms.saturating_sub(self.looked_ms);
+        self.looked_ms = now_ms;
+        if slept_ms >= LATE_MS {
+            for session in self.sessions.values_mut() {
+                session.heard_ms = now_ms.min(session.heard_ms.saturating_add(slept_ms));
+                session.broken_ms = session.broken_ms.map(|at| now_ms.min(at.saturating_add(slept_ms)));
+            }
+        }
         let settled = now_ms.saturating_sub(self.in_office_since_ms) > self.config.session_timeout_ms;
         let broken = self.sessions.values().filter(|s| s.broken_ms.is_some()).count();
         let few = broken <= 1 || broken * 4 <= self.sessions.len();
@@ -123,12 +138,31 @@ mod tests {
         (0..nodes).for_each(|n| liveness.heard(now_ms, NodeId(n), EPOCH));
     }
 
+    /// Looks every 50 ms, as the controller does, and returns what the last look found.
+    fn due_at(liveness: &mut Liveness, now_ms: u64) -> Vec<Fence> {
+        while liveness.looked_ms + 50 < now_ms {
+            liveness.due(liveness.looked_ms + 50);
+        }
+        liveness.due(now_ms)
+    }
+
+    /// All nodes were fenced when the controller's leader was stopped for longer than the session timeout and went on.
+    #[test]
+    fn a_controller_that_slept_does_not_blame_the_nodes() {
+        let mut liveness = office(2);
+        assert_eq!(due_at(&mut liveness, 1_000), []);
+        assert_eq!(liveness.due(9_000), []);
+        liveness.heard(9_010, NodeId(1), EPOCH);
+        assert_eq!(due_at(&mut liveness, 10_999), []);
+        assert_eq!(due_at(&mut liveness, 11_000), [fence(0, FenceReason::Silent)]);
+    }
+
     #[test]
     fn a_silent_node_is_fenced_after_the_session_timeout() {
         let mut liveness = office(2);
         liveness.heard(1_000, NodeId(1), EPOCH);
-        assert_eq!(liveness.due(2_999), []);
-        assert_eq!(liveness.due(3_000), [fence(0, FenceReason::Silent)]);
+        assert_eq!(due_at(&mut liveness, 2_999), []);
+        assert_eq!(due_at(&mut liveness, 3_000), [fence(0, FenceReason::Silent)]);
     }
 
     #[test]
@@ -136,8 +170,8 @@ mod tests {
         let mut liveness = office(1);
         all_heard(&mut liveness, 5_000, 1);
         liveness.stream_ended(5_010, NodeId(0), EPOCH);
-        assert_eq!(liveness.due(5_209), []);
-        assert_eq!(liveness.due(5_210), [fence(0, FenceReason::StreamEnded)]);
+        assert_eq!(due_at(&mut liveness, 5_209), []);
+        assert_eq!(due_at(&mut liveness, 5_210), [fence(0, FenceReason::StreamEnded)]);
     }
 
     #[test]
@@ -146,7 +180,7 @@ mod tests {
         all_heard(&mut liveness, 5_000, 1);
         liveness.stream_ended(5_010, NodeId(0), EPOCH);
         liveness.heard(5_100, NodeId(0), EPOCH);
-        assert_eq!(liveness.due(5_500), []);
+        assert_eq!(due_at(&mut liveness, 5_500), []);
     }
 
     #[test]
@@ -154,7 +188,7 @@ mod tests {
         let mut liveness = office(1);
         liveness.heard(100, NodeId(0), EPOCH);
         liveness.stream_ended(110, NodeId(0), EPOCH);
-        assert_eq!(liveness.due(400), []);
+        assert_eq!(due_at(&mut liveness, 400), []);
     }
 
     #[test]
@@ -163,7 +197,7 @@ mod tests {
         all_heard(&mut liveness, 5_000, 4);
         liveness.stream_ended(5_010, NodeId(0), EPOCH);
         liveness.stream_ended(5_010, NodeId(1), EPOCH);
-        assert_eq!(liveness.due(6_000), []);
+        assert_eq!(due_at(&mut liveness, 6_000), []);
     }
 
     #[test]
@@ -172,7 +206,7 @@ mod tests {
         liveness.heard(5_000, NodeId(0), NodeEpoch(8));
         liveness.stream_ended(5_010, NodeId(0), EPOCH);
         liveness.heard(9_000, NodeId(0), EPOCH);
-        assert_eq!(liveness.due(7_999), []);
-        assert_eq!(liveness.due(8_000).len(), 1);
+        assert_eq!(due_at(&mut liveness, 7_999), []);
+        assert_eq!(due_at(&mut liveness, 8_000).len(), 1);
     }
 }

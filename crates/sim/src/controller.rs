@@ -13,26 +13,26 @@ use crate::{
 /// The controllers: one log, which a majority has up to `committed`, and whoever leads. Raft itself is openraft's
 /// concern; what matters here is that a proposal may be lost or committed later, and its answer with it.
 #[derive(Debug)]
-pub struct Controllers {
-    pub leader: usize,
-    pub term: u64,
+pub(crate) struct Controllers {
+    pub(crate) leader: usize,
+    pub(crate) term: u64,
     /// None while an election is under way.
-    pub office: Option<Liveness>,
+    pub(crate) office: Option<Liveness>,
     /// Members that take themselves for the leader still: what is proposed to them is lost.
-    pub deposed: [bool; Party::CONTROLLERS],
-    pub log: Vec<Entry>,
-    pub committed: usize,
-    pub image: Image,
+    pub(crate) deposed: [bool; Party::CONTROLLERS],
+    pub(crate) log: Vec<Entry>,
+    pub(crate) committed: usize,
+    pub(crate) image: Image,
     /// The image after each version, and the way from the one before.
-    pub images: Vec<Image>,
+    pub(crate) images: Vec<Image>,
     deltas: Vec<Option<Arc<Delta>>>,
     /// The watch of each node: at which controller, and when its last message arrives.
     watchers: BTreeMap<usize, Watcher>,
 }
 
 #[derive(Debug)]
-pub struct Entry {
-    pub command: Command,
+pub(crate) struct Entry {
+    pub(crate) command: Command,
     /// Which call of which node waits for it.
     reply: Option<(usize, u64, u64)>,
 }
@@ -46,7 +46,7 @@ struct Watcher {
 }
 
 impl Controllers {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             leader: 0,
             term: 0,
@@ -63,7 +63,7 @@ impl Controllers {
 }
 
 impl World {
-    pub fn on_controller(&mut self, me: usize, from: usize, message: Message) {
+    pub(crate) fn on_controller(&mut self, me: usize, from: usize, message: Message) {
         let leads = me == self.controllers.leader && self.controllers.office.is_some();
         if let Message::Watch { session, from: version } = message {
             return self.watch(me, from, session, version);
@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    pub fn propose(&mut self, command: Command, reply: Option<(usize, u64, u64)>) {
+    pub(crate) fn propose(&mut self, command: Command, reply: Option<(usize, u64, u64)>) {
         self.controllers.log.push(Entry { command, reply });
         let (low, high) = self.setup.commit_us;
         let after = self.random.range(low, high);
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// A majority has the log up to `index`; an earlier leader's majority does not count.
-    pub fn commit(&mut self, term: u64, index: usize) {
+    pub(crate) fn commit(&mut self, term: u64, index: usize) {
         if term != self.controllers.term {
             return;
         }
@@ -264,7 +264,7 @@ impl World {
 
     /// The leader is gone. What it had proposed and no majority has is lost, or the next one commits it; who proposed it
     /// hears nothing either way.
-    pub fn fail_over(&mut self) {
+    pub(crate) fn fail_over(&mut self) {
         let controllers = &mut self.controllers;
         let pending = controllers.log.len() - controllers.committed;
         let kept = controllers.committed + self.random.index(pending + 1);
@@ -281,7 +281,7 @@ impl World {
         self.schedule(after, Event::Elected { term });
     }
 
-    pub fn take_office(&mut self, term: u64) {
+    pub(crate) fn take_office(&mut self, term: u64) {
         if term != self.controllers.term {
             return;
         }
@@ -296,12 +296,12 @@ impl World {
         self.schedule(1_000, Event::OfficeTick { term });
     }
 
-    pub fn office_tick(&mut self, term: u64) {
+    pub(crate) fn office_tick(&mut self, term: u64) {
         if term != self.controllers.term {
             return;
         }
         let now = self.now_ms();
-        let due = self.controllers.office.as_ref().map(|o| o.due(now)).unwrap_or_default();
+        let due = self.controllers.office.as_mut().map(|o| o.due(now)).unwrap_or_default();
         for fence in due {
             self.propose_once(Command::FenceNode { node: fence.node, epoch: fence.epoch });
         }
@@ -313,7 +313,7 @@ impl World {
     }
 
     /// The replay of everything, at the end.
-    pub fn check_replay(&mut self) {
+    pub(crate) fn check_replay(&mut self) {
         // Some mutations change what an entry does, not what it says.
         let bent = [Mutation::NoKip841, Mutation::RegistrationKeepsLeadership];
         if self.mutation.is_some_and(|m| bent.contains(&m)) {

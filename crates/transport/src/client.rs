@@ -73,6 +73,8 @@ struct Outbound {
 }
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// A connection whose other side acknowledges nothing for so long has ended (RFC 5482).
+const UNACKNOWLEDGED_MS_MAX: u32 = 5_000;
 /// The longest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
@@ -153,6 +155,9 @@ impl Client {
             .map_err(|_| not_sent("no connection in time".to_owned()))?
             .map_err(|e| not_sent(e.to_string()))?;
         stream.set_nodelay(true).map_err(|e| not_sent(e.to_string()))?;
+        // After a network partition a connection would wait for the kernel's next retransmission, perhaps for a minute.
+        rustix::net::sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS_MAX)
+            .map_err(|e| not_sent(e.to_string()))?;
         let (read, write) = stream.into_split();
         let answers = Arc::new(Mutex::new(Answers::default()));
         let (requests, outbound) = mpsc::channel(1_024);

@@ -35,6 +35,8 @@ pub(crate) struct Fetcher {
     session: Session,
     /// How many requests were made.
     requests: u64,
+    /// The most that one answer may hold: less after each that did not come in time, so that a slow link is no dead one.
+    bytes_max: i32,
     /// Partitions whose last answer was an error, and when they are asked for again.
     resting: HashMap<Key, Rest>,
 }
@@ -70,6 +72,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A leader that does not answer for so long beyond what a fetch may wait is asked anew.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// What an answer may hold at least, however slow the link.
+const RESPONSE_BYTES_MIN: i32 = 64 << 10;
 /// One that waits for news and one that changes what is asked for.
 const IN_FLIGHT_MAX: usize = 2;
 /// The newest version with topic ids, replica epochs and diverging epochs.
@@ -83,8 +87,8 @@ impl Fetcher {
         image: WatchedImage,
         store: Arc<Store>,
     ) -> Self {
-        let (session, resting) = (Session::default(), HashMap::new());
-        Self { wanted, config, pool, image, store, session, requests: 0, resting }
+        let (session, resting, bytes_max) = (Session::default(), HashMap::new(), config.response_bytes_max);
+        Self { wanted, config, pool, image, store, session, requests: 0, bytes_max, resting }
     }
 
     /// Fetches for as long as it is polled.
@@ -127,8 +131,12 @@ impl Fetcher {
                 Err(error) => Err(error.to_string()),
             };
             match outcome {
-                Ok(()) => pause = PAUSE_MIN,
+                Ok(()) => {
+                    pause = PAUSE_MIN;
+                    self.bytes_max = self.bytes_max.saturating_mul(2).min(self.config.response_bytes_max);
+                }
                 Err(reason) => {
+                    self.bytes_max = (self.bytes_max / 4).max(RESPONSE_BYTES_MIN);
                     tracing::debug!(leader = %wanted.leader, reason, "fetching from the leader failed");
                     self.reset();
                     in_flight.clear();
@@ -188,7 +196,7 @@ impl Fetcher {
             )
             .with_max_wait_ms(i32::try_from(self.config.wait_max.as_millis()).unwrap_or(i32::MAX))
             .with_min_bytes(1)
-            .with_max_bytes(self.config.response_bytes_max)
+            .with_max_bytes(self.bytes_max)
             .with_session_id(self.session.id)
             .with_session_epoch(self.session.next_epoch)
             .with_topics(topics)
