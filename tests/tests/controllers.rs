@@ -139,7 +139,8 @@ async fn cluster_members(controllers: &rpc::ControllerClient) -> Vec<(u32, u64, 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_storage_node_loses_its_leaderships_and_gets_them_back() {
     let mut cluster = Cluster::start(ClusterSpec { controllers: 1, storage_nodes: 2, gateways: 0 }).await;
-    cluster.controllers().create_topic(&spec("t"), false, WITHIN).await.unwrap();
+    let single = TopicSpec { replication_factor: Some(1), ..spec("t") };
+    cluster.controllers().create_topic(&single, false, WITHIN).await.unwrap();
     let leaders = async |cluster: &Cluster| {
         let request = wire::messages::MetadataRequest::default().with_topics(None);
         let answer = cluster.kafka(0).call(request).await.unwrap();

@@ -117,7 +117,9 @@ async fn three_nodes_hold_every_record_three_times_and_ready_means_readable() {
     let folder = tempfile::tempdir().unwrap();
     let mut dev = Dev::start(folder.path(), 3).await;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let made = text(dev.done(&["topic", "create", "t", "--partitions", "3", "--config", "min.insync.replicas=2"], b""));
+    let made = text(
+        dev.done(&["topic", "create", "t", "--partitions", "3", "--config", "min.insync.replicas=2"], b""),
+    );
     assert_eq!(made, "created topic t: partitions 3, replication factor 3\n");
     dev.done(&["topic", "create", "single", "--replication-factor", "1"], b"");
     dev.done(&["produce", "t"], b"one\ntwo\n");

@@ -125,8 +125,14 @@ async fn a_partition_that_lost_committed_records_is_offline_and_the_others_go_on
             kafka.list_offset("good", 0, -1).await == Ok(3)
         })
         .await;
+        // The damaged replica was the only one: nobody leads until an operator decides.
         let refused = kafka.list_offset("bad", 0, -1).await;
-        assert_eq!(refused, Err(wire::ResponseError::KafkaStorageError.code()));
+        assert_eq!(refused, Err(wire::ResponseError::NotLeaderOrFollower.code()));
+        let metadata =
+            kafka.call(wire::messages::MetadataRequest::default().with_topics(None)).await.unwrap();
+        let bad = metadata.topics.iter().find(|t| t.name.as_ref().is_some_and(|n| n.as_str() == "bad"));
+        let shown = bad.unwrap().partitions[0].error_code;
+        assert_eq!(shown, wire::ResponseError::LeaderNotAvailable.code());
         assert_eq!(log.metadata().unwrap().len(), bytes / 2);
         cluster.process("storage-node-0").terminate(Duration::from_secs(20));
     }

@@ -24,7 +24,8 @@ impl World {
             let epoch = self.controllers.image.nodes[&id].epoch;
             self.command(Command::UnfenceNode { node: id, epoch });
             let node = &mut self.nodes[n];
-            node.disk.incarnation = Some(Incarnation { directory: node.disk.directory, node_epoch: epoch, boot: 0 });
+            node.disk.incarnation =
+                Some(Incarnation { directory: node.disk.directory, node_epoch: epoch, boot: 0 });
             node.process = Some(Process::new(id, proof, &node.disk, 0, 0));
             if let Some(process) = &mut node.process {
                 process.epoch = Some(epoch);

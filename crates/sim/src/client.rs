@@ -4,7 +4,7 @@ use domain::{LeaderEpoch, Offset, PartitionIndex, ProducerId};
 
 use crate::{
     event::{ConsumeAnswer, ConsumeOutcome, Event, Message, Party, ProduceRequest, ProduceResult},
-    invariants::{r11::acks_all, r4, r8, r9},
+    invariants::{r4, r8, r9, r11::acks_all},
     node::Call,
     random::Random,
     setup::Setup,
@@ -18,21 +18,21 @@ const REFUSALS_MAX: u32 = 5;
 
 /// A producer or a consumer of all partitions.
 #[derive(Debug)]
-pub struct Client {
-    pub streams: Vec<Stream>,
-    pub readers: Vec<Reader>,
+pub(crate) struct Client {
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) readers: Vec<Reader>,
 }
 
 /// An idempotent producer's batches for one partition, in order.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     partition: usize,
     producer: ProducerId,
     next_sequence: i32,
     next_number: usize,
     /// Something was acknowledged: until then one batch at a time, since an unknown producer may start anywhere.
     known: bool,
-    pub queue: VecDeque<Pending>,
+    pub(crate) queue: VecDeque<Pending>,
     connection: u64,
     sent: u64,
     /// When the connection is given up for a new one.
@@ -41,7 +41,7 @@ pub struct Stream {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     number: usize,
     sequence: i32,
     count: i32,
@@ -52,9 +52,9 @@ pub struct Pending {
 
 /// A consumer's place in one partition.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     partition: usize,
-    pub position: Offset,
+    pub(crate) position: Offset,
     shown: Offset,
     epoch: LeaderEpoch,
     asked: Option<Call>,
@@ -63,7 +63,7 @@ pub struct Reader {
 }
 
 impl Client {
-    pub fn new(number: usize, setup: &Setup, random: &mut Random) -> Self {
+    pub(crate) fn new(number: usize, setup: &Setup, random: &mut Random) -> Self {
         let partitions = 0..setup.partitions.len();
         if number >= setup.producers {
             return Self { streams: Vec::new(), readers: partitions.map(Reader::new).collect() };
@@ -102,7 +102,7 @@ impl Reader {
 }
 
 impl World {
-    pub fn client_tick(&mut self, client: usize) {
+    pub(crate) fn client_tick(&mut self, client: usize) {
         let after = self.random.range(self.setup.produce_us / 2, self.setup.produce_us * 3 / 2);
         self.schedule(after, Event::ClientTick { client });
         for index in 0..self.clients[client].streams.len() {
@@ -180,7 +180,7 @@ impl World {
         stream.until_us = Some(now + REQUEST_US);
     }
 
-    pub fn on_client(&mut self, client: usize, _from: Party, message: Message) {
+    pub(crate) fn on_client(&mut self, client: usize, _from: Party, message: Message) {
         match message {
             Message::Produced { call, partition, epoch, result } => {
                 self.on_produced(client, call, partition, epoch, result);

@@ -5,7 +5,7 @@ use metadata::{Applied, Command, Delta, Image, Liveness, Refusal};
 
 use crate::{
     event::{Event, Message, Party},
-    invariants::{c2, r10, r5},
+    invariants::{c2, r5, r10},
     mutation::Mutation,
     world::{World, partition_of},
 };
@@ -71,8 +71,7 @@ impl World {
         if !leads {
             // A deposed leader cannot know it yet: it takes the proposal and never answers.
             if !self.controllers.deposed[me] {
-                let call = if let Message::Propose { call, .. } = message { call } else { 0 };
-                self.send(Party::Controller(me), Party::Node(from), Message::NotLeader { call });
+                self.send(Party::Controller(me), Party::Node(from), Message::NotLeader);
             }
             return;
         }
@@ -96,7 +95,7 @@ impl World {
     fn heartbeat(&mut self, from: usize, epoch: NodeEpoch, goodbye: bool, stopping: bool) {
         let (now, id) = (self.now_ms(), NodeId(from as i32));
         let known = self.controllers.image.nodes.get(&id).filter(|n| n.epoch == epoch).map(|n| n.state);
-        let mut answer = Message::Beat { epoch, fenced: true, may_stop: false, known: known.is_some() };
+        let mut answer = Message::Beat { epoch, may_stop: false, known: known.is_some() };
         if let Some(state) = known {
             let fenced = state == metadata::NodeState::Fenced;
             if goodbye {
@@ -111,7 +110,7 @@ impl World {
                 self.propose_once(Command::StopNode { node: id, epoch });
             }
             let may_stop = stopping && state != metadata::NodeState::Active;
-            answer = Message::Beat { epoch, fenced, may_stop, known: true };
+            answer = Message::Beat { epoch, may_stop, known: true };
         }
         self.send(Party::Controller(self.controllers.leader), Party::Node(from), answer);
     }
@@ -161,10 +160,11 @@ impl World {
             };
             self.trace("controllers", format_args!("entry {} {command:?} => {result}", index + 1));
         }
-        let delta = (!outcome.changes.is_empty()).then(|| Arc::new(self.controllers.image.delta(&outcome.changes)));
+        let delta =
+            (!outcome.changes.is_empty()).then(|| Arc::new(self.controllers.image.delta(&outcome.changes)));
         self.controllers.images.push(self.controllers.image.clone());
         self.controllers.deltas.push(delta.clone());
-        for (topic, _) in &outcome.changes.partitions {
+        for topic in outcome.changes.partitions.keys() {
             self.partition_changed(partition_of(topic), &before, &command);
         }
         let life = reply.map(|(_, life, _)| life);
@@ -225,7 +225,9 @@ impl World {
     fn watch(&mut self, controller: usize, node: usize, session: u64, version: u64) {
         // A member that is cut off from the leader lags behind and tells nothing.
         let leader = Party::Controller(self.controllers.leader);
-        if controller != self.controllers.leader && !self.network.reaches(leader, Party::Controller(controller)) {
+        if controller != self.controllers.leader
+            && !self.network.reaches(leader, Party::Controller(controller))
+        {
             return;
         }
         let life = self.nodes[node].life;
@@ -273,10 +275,14 @@ impl World {
         controllers.deposed[controllers.leader] = self.random.chance(500);
         controllers.office = None;
         controllers.term += 1;
-        controllers.leader = (controllers.leader + 1 + self.random.index(Party::CONTROLLERS - 1)) % Party::CONTROLLERS;
+        controllers.leader =
+            (controllers.leader + 1 + self.random.index(Party::CONTROLLERS - 1)) % Party::CONTROLLERS;
         self.counts.failovers += 1;
         let (term, leader) = (self.controllers.term, self.controllers.leader);
-        self.trace("controllers", format_args!("controller-{leader} is to lead in term {term}, the log has {kept} entries"));
+        self.trace(
+            "controllers",
+            format_args!("controller-{leader} is to lead in term {term}, the log has {kept} entries"),
+        );
         let after = self.random.range(5_000, 200_000);
         self.schedule(after, Event::Elected { term });
     }

@@ -8,22 +8,22 @@ use crate::random::Random;
 
 /// A record batch, as far as replication can tell: its header and, for its bytes, a value that no other batch has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
-    pub base: Offset,
-    pub count: i32,
-    pub epoch: LeaderEpoch,
-    pub producer: ProducerId,
-    pub sequence: i32,
-    pub value: u64,
+pub(crate) struct Batch {
+    pub(crate) base: Offset,
+    pub(crate) count: i32,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) producer: ProducerId,
+    pub(crate) sequence: i32,
+    pub(crate) value: u64,
 }
 
 impl Batch {
     /// The offset after its last record.
-    pub fn end(&self) -> Offset {
+    pub(crate) fn end(&self) -> Offset {
         self.base.plus(i64::from(self.count))
     }
 
-    pub fn header(&self) -> BatchHeader {
+    pub(crate) fn header(&self) -> BatchHeader {
         BatchHeader {
             base_offset: self.base,
             batch_length: 100,
@@ -44,65 +44,65 @@ impl Batch {
 
 /// One replica's log, with the two memories that follow from it.
 #[derive(Clone, Debug, Default)]
-pub struct Log {
+pub(crate) struct Log {
     start: Offset,
     batches: VecDeque<Batch>,
     /// What lies below survives a power cut.
     synced: Offset,
-    pub epochs: EpochCache,
-    pub producers: Producers,
+    pub(crate) epochs: EpochCache,
+    pub(crate) producers: Producers,
     /// The producers as of the log's start: what snapshots keep of batches that retention removed.
     before_start: Producers,
     /// Up to here the checkers found it equal to the ghost log.
-    pub agreed: Offset,
+    pub(crate) agreed: Offset,
 }
 
 impl Log {
-    pub fn start(&self) -> Offset {
+    pub(crate) fn start(&self) -> Offset {
         self.start
     }
 
-    pub fn end(&self) -> Offset {
+    pub(crate) fn end(&self) -> Offset {
         self.batches.back().map_or(self.start, Batch::end)
     }
 
-    pub fn synced(&self) -> Offset {
+    pub(crate) fn synced(&self) -> Offset {
         self.synced
     }
 
     /// An fdatasync that began when the log ended at `end` has returned.
-    pub fn sync_to(&mut self, end: Offset) {
+    pub(crate) fn sync_to(&mut self, end: Offset) {
         self.synced = self.synced.max(end.min(self.end()));
     }
 
-    pub fn sync(&mut self) {
+    pub(crate) fn sync(&mut self) {
         self.synced = self.end();
     }
 
     /// The batch that begins at or before `offset` and ends after it.
-    pub fn at(&self, offset: Offset) -> Option<&Batch> {
+    pub(crate) fn at(&self, offset: Offset) -> Option<&Batch> {
         let next = self.batches.partition_point(|b| b.end() <= offset);
         self.batches.get(next).filter(|b| b.base <= offset)
     }
 
     /// Whole batches from `from`, up to `upper`, at most `most`.
-    pub fn read(&self, from: Offset, upper: Offset, most: usize) -> Vec<Batch> {
+    pub(crate) fn read(&self, from: Offset, upper: Offset, most: usize) -> Vec<Batch> {
         let first = self.batches.partition_point(|b| b.end() <= from);
         self.batches.iter().skip(first).take(most).take_while(|b| b.end() <= upper).copied().collect()
     }
 
-    pub fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
+    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
         self.batches.iter()
     }
 
-    pub fn append(&mut self, batch: Batch, now_ms: i64) {
+    pub(crate) fn append(&mut self, batch: Batch, now_ms: i64) {
         self.epochs.assign(batch.epoch, batch.base);
         self.producers.record(&batch.header(), now_ms);
         self.batches.push_back(batch);
     }
 
     /// Cuts the log at `to`, the epochs also when no record is cut (KAFKA-10706). The batches that went.
-    pub fn truncate(&mut self, to: Offset, now_ms: i64) -> Vec<Batch> {
+    pub(crate) fn truncate(&mut self, to: Offset, now_ms: i64) -> Vec<Batch> {
         if to < self.start {
             let gone = self.batches.drain(..).collect();
             self.begin_anew_at(to);
@@ -120,12 +120,12 @@ impl Log {
     }
 
     /// Forgets everything and goes on at `start`, as a follower does that lies below its leader's log.
-    pub fn begin_anew_at(&mut self, start: Offset) {
+    pub(crate) fn begin_anew_at(&mut self, start: Offset) {
         *self = Self { start, synced: start, agreed: start, ..Self::default() };
     }
 
     /// Removes what lies wholly below `to`.
-    pub fn advance_start(&mut self, to: Offset, now_ms: i64) {
+    pub(crate) fn advance_start(&mut self, to: Offset, now_ms: i64) {
         while let Some(first) = self.batches.front().copied().filter(|b| b.end() <= to) {
             self.before_start.record(&first.header(), now_ms);
             self.batches.pop_front();
@@ -163,36 +163,36 @@ impl Log {
 
 /// What the folder remembers of its last incarnation (DESIGN §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incarnation {
-    pub directory: DirectoryId,
-    pub node_epoch: NodeEpoch,
-    pub boot: u64,
+pub(crate) struct Incarnation {
+    pub(crate) directory: DirectoryId,
+    pub(crate) node_epoch: NodeEpoch,
+    pub(crate) boot: u64,
 }
 
 /// What a process finds when it opens the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proof {
-    pub previous_epoch: Option<NodeEpoch>,
-    pub intact: bool,
+pub(crate) struct Proof {
+    pub(crate) previous_epoch: Option<NodeEpoch>,
+    pub(crate) intact: bool,
 }
 
 /// One node's data folder. The page cache belongs to it: what was written but not synced is told apart.
 #[derive(Clone, Debug)]
-pub struct Disk {
-    pub directory: DirectoryId,
-    pub incarnation: Option<Incarnation>,
+pub(crate) struct Disk {
+    pub(crate) directory: DirectoryId,
+    pub(crate) incarnation: Option<Incarnation>,
     /// The clean-shutdown mark, with the node epoch that wrote it.
-    pub clean: Option<NodeEpoch>,
+    pub(crate) clean: Option<NodeEpoch>,
     /// A partition's log, if the node has a replica of it.
-    pub logs: Vec<Option<Log>>,
+    pub(crate) logs: Vec<Option<Log>>,
     /// The checkpointed high watermarks.
-    pub high_watermarks: Vec<Offset>,
+    pub(crate) high_watermarks: Vec<Offset>,
     /// How many final batches the last death left incomplete.
-    pub torn: u32,
+    pub(crate) torn: u32,
 }
 
 impl Disk {
-    pub fn empty(directory: DirectoryId, partitions: usize) -> Self {
+    pub(crate) fn empty(directory: DirectoryId, partitions: usize) -> Self {
         Self {
             directory,
             incarnation: None,
@@ -204,19 +204,20 @@ impl Disk {
     }
 
     /// A power cut: for each partition the batches that were lost. At least one tail may be torn besides.
-    pub fn power_cut(&mut self, random: &mut Random) -> Vec<Vec<Batch>> {
+    pub(crate) fn power_cut(&mut self, random: &mut Random) -> Vec<Vec<Batch>> {
         self.torn = random.below(3) as u32;
         let lost = |log: &mut Option<Log>| log.as_mut().map(|l| l.power_cut(random)).unwrap_or_default();
         self.logs.iter_mut().map(lost).collect()
     }
 
     /// Opens the folder in a process on a machine that booted as `boot`.
-    pub fn open(&mut self, boot: u64, random: &mut Random) -> Proof {
+    pub(crate) fn open(&mut self, boot: u64, random: &mut Random) -> Proof {
         for log in self.logs.iter_mut().flatten() {
             log.recover(random.chance(500));
         }
         for (checkpoint, log) in self.high_watermarks.iter_mut().zip(&self.logs) {
-            *checkpoint = (*checkpoint).min(log.as_ref().map_or(Offset(0), Log::end));
+            let (start, end) = log.as_ref().map_or((Offset(0), Offset(0)), |log| (log.start(), log.end()));
+            *checkpoint = (*checkpoint).clamp(start, end);
         }
         let known = self.incarnation.filter(|i| i.directory == self.directory);
         let clean = known.is_some_and(|i| self.clean == Some(i.node_epoch));

@@ -7,19 +7,19 @@ use crate::disk::Batch;
 
 /// Everybody who can send or receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
+pub(crate) enum Party {
     Node(usize),
     Controller(usize),
     Client(usize),
 }
 
 impl Party {
-    pub const NODES_MAX: usize = 5;
-    pub const CONTROLLERS: usize = 3;
-    pub const MAX: usize = 16;
+    pub(crate) const NODES_MAX: usize = 5;
+    pub(crate) const CONTROLLERS: usize = 3;
+    pub(crate) const MAX: usize = 16;
 
     /// Its row in the network's table.
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::Node(n) => n,
             Self::Controller(n) => Self::NODES_MAX + n,
@@ -40,30 +40,63 @@ impl fmt::Display for Party {
 
 /// What happens at a moment of simulated time.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A message arrives. To a node it is a connection to one life of its process.
-    Deliver { from: Party, to: Party, life: u64, message: Message },
+    Deliver {
+        from: Party,
+        to: Party,
+        life: u64,
+        message: Message,
+    },
     /// A node's own clockwork.
-    Tick { node: usize, life: u64 },
+    Tick {
+        node: usize,
+        life: u64,
+    },
     /// A node asks a leader for what comes next.
-    FetchDue { node: usize, life: u64, leader: NodeId },
+    FetchDue {
+        node: usize,
+        life: u64,
+        leader: NodeId,
+    },
     /// An fdatasync of a partition's log returns; it covers what was there when it began.
-    Synced { node: usize, life: u64, partition: usize, end: Offset },
+    Synced {
+        node: usize,
+        life: u64,
+        partition: usize,
+        end: Offset,
+    },
     /// The process opens its folder.
-    Start { node: usize, life: u64 },
-    Wake { node: usize },
+    Start {
+        node: usize,
+        life: u64,
+    },
+    Wake {
+        node: usize,
+    },
     /// A majority has the controllers' log up to there.
-    Commit { term: u64, index: usize },
-    Elected { term: u64 },
-    OfficeTick { term: u64 },
-    ClientTick { client: usize },
+    Commit {
+        term: u64,
+        index: usize,
+    },
+    Elected {
+        term: u64,
+    },
+    OfficeTick {
+        term: u64,
+    },
+    ClientTick {
+        client: usize,
+    },
     Fault,
-    Heal { what: Healing },
+    Heal {
+        what: Healing,
+    },
 }
 
 impl Event {
     /// The process that must be awake for it.
-    pub fn node(&self) -> Option<usize> {
+    pub(crate) fn node(&self) -> Option<usize> {
         match self {
             Self::Deliver { to: Party::Node(node), .. }
             | Self::Tick { node, .. }
@@ -75,22 +108,22 @@ impl Event {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Healing {
+pub(crate) enum Healing {
     Link(Party, Party),
     Clock(usize),
 }
 
 /// What one party tells another. Each is sent, delayed and lost by itself.
 #[derive(Clone, Debug)]
-pub enum Message {
+pub(crate) enum Message {
     Register { call: u64, life: u64, registration: Box<NodeRegistration> },
     Heartbeat { epoch: NodeEpoch, goodbye: bool, stopping: bool },
     StreamEnded { epoch: NodeEpoch },
     Propose { call: u64, command: Box<Command> },
     Watch { session: u64, from: u64 },
 
-    NotLeader { call: u64 },
-    Beat { epoch: NodeEpoch, fenced: bool, may_stop: bool, known: bool },
+    NotLeader,
+    Beat { epoch: NodeEpoch, may_stop: bool, known: bool },
     Answer { call: u64, result: Box<Result<Applied, Refusal>> },
     Metadata { session: u64, delta: Arc<Delta> },
 
@@ -104,30 +137,30 @@ pub enum Message {
 }
 
 #[derive(Clone, Debug)]
-pub struct FetchRequest {
-    pub id: u64,
-    pub node_epoch: NodeEpoch,
-    pub partitions: Vec<FetchPartition>,
+pub(crate) struct FetchRequest {
+    pub(crate) id: u64,
+    pub(crate) node_epoch: NodeEpoch,
+    pub(crate) partitions: Vec<FetchPartition>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct FetchPartition {
-    pub partition: usize,
-    pub leader_epoch: LeaderEpoch,
+pub(crate) struct FetchPartition {
+    pub(crate) partition: usize,
+    pub(crate) leader_epoch: LeaderEpoch,
     /// The epoch of the follower's last record; −1: it has none.
-    pub last: LeaderEpoch,
-    pub offset: Offset,
+    pub(crate) last: LeaderEpoch,
+    pub(crate) offset: Offset,
 }
 
 #[derive(Clone, Debug)]
-pub struct FetchAnswer {
-    pub id: u64,
-    pub node_epoch: NodeEpoch,
-    pub partitions: Vec<(FetchPartition, FetchOutcome)>,
+pub(crate) struct FetchAnswer {
+    pub(crate) id: u64,
+    pub(crate) node_epoch: NodeEpoch,
+    pub(crate) partitions: Vec<(FetchPartition, FetchOutcome)>,
 }
 
 #[derive(Clone, Debug)]
-pub enum FetchOutcome {
+pub(crate) enum FetchOutcome {
     Records { batches: Vec<Batch>, high_watermark: Offset, log_start: Offset },
     Diverging { epoch: LeaderEpoch, end: Offset, high_watermark: Offset },
     OutOfRange { start: Offset, end: Offset },
@@ -135,21 +168,21 @@ pub enum FetchOutcome {
 }
 
 #[derive(Clone, Debug)]
-pub struct ProduceRequest {
-    pub call: u64,
+pub(crate) struct ProduceRequest {
+    pub(crate) call: u64,
     /// The connection, and the request's number on it: a connection keeps the order or breaks.
-    pub connection: u64,
-    pub nth: u64,
-    pub partition: usize,
-    pub producer: ProducerId,
-    pub sequence: i32,
-    pub count: i32,
-    pub value: u64,
-    pub acks_all: bool,
+    pub(crate) connection: u64,
+    pub(crate) nth: u64,
+    pub(crate) partition: usize,
+    pub(crate) producer: ProducerId,
+    pub(crate) sequence: i32,
+    pub(crate) count: i32,
+    pub(crate) value: u64,
+    pub(crate) acks_all: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProduceResult {
+pub(crate) enum ProduceResult {
     /// The offset of the first record.
     Done(Offset),
     /// Not appended here, or not known: ask the leader.
@@ -159,17 +192,22 @@ pub enum ProduceResult {
 }
 
 #[derive(Clone, Debug)]
-pub struct ConsumeAnswer {
-    pub call: u64,
-    pub partition: usize,
-    pub epoch: LeaderEpoch,
-    pub outcome: ConsumeOutcome,
+pub(crate) struct ConsumeAnswer {
+    pub(crate) call: u64,
+    pub(crate) partition: usize,
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) outcome: ConsumeOutcome,
 }
 
 #[derive(Clone, Debug)]
-pub enum ConsumeOutcome {
-    Records { batches: Vec<Batch>, high_watermark: Offset },
-    OutOfRange { start: Offset },
+pub(crate) enum ConsumeOutcome {
+    Records {
+        batches: Vec<Batch>,
+        high_watermark: Offset,
+    },
+    OutOfRange {
+        start: Offset,
+    },
     NotLeader,
     /// A new leader's high watermark is not known to be the old one's yet.
     NotAvailable,

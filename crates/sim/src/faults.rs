@@ -28,7 +28,7 @@ enum Fault {
 }
 
 impl World {
-    pub fn fault(&mut self) {
+    pub(crate) fn fault(&mut self) {
         if self.healing {
             return;
         }
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// The process is gone; what it had written is in the page cache.
-    pub fn end_process(&mut self, n: usize) {
+    pub(crate) fn end_process(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         let epoch = node.process.take().and_then(|process| process.epoch);
         node.life += 1;
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    pub fn restart_later(&mut self, n: usize) {
+    pub(crate) fn restart_later(&mut self, n: usize) {
         let longest = if self.random.chance(300) { 600_000 } else { 60_000 };
         let after = self.random.range(1_000, longest);
         let life = self.nodes[n].life;
@@ -183,7 +183,7 @@ impl World {
     }
 
     /// It goes on with its old beliefs, and everything that came meanwhile.
-    pub fn wake(&mut self, n: usize) {
+    pub(crate) fn wake(&mut self, n: usize) {
         if !std::mem::take(&mut self.nodes[n].paused) {
             return;
         }
@@ -227,7 +227,9 @@ impl World {
             format_args!("{one} and {others:?} are parted for {} ms (out {out}, in {back})", after / 1_000),
         );
         for other in others.into_iter().filter(|other| *other != one) {
-            for (from, to) in [(one, other, out), (other, one, back)].into_iter().filter(|l| l.2).map(|l| (l.0, l.1)) {
+            for (from, to) in
+                [(one, other, out), (other, one, back)].into_iter().filter(|l| l.2).map(|l| (l.0, l.1))
+            {
                 self.network.block(from, to);
                 self.schedule(after, Event::Heal { what: Healing::Link(from, to) });
             }
@@ -244,7 +246,7 @@ impl World {
     }
 
     /// The end of a controlled shutdown: everything is on the disk, the mark last.
-    pub fn say_goodbye(&mut self, n: usize) {
+    pub(crate) fn say_goodbye(&mut self, n: usize) {
         let node = &mut self.nodes[n];
         let Some(process) = node.process.take() else { return };
         node.life += 1;
@@ -269,7 +271,8 @@ impl World {
     fn change_min_isr(&mut self) {
         let p = self.random.index(self.topics.len());
         let value = self.random.range(1, 3).to_string();
-        let change = ConfigChange { name: "min.insync.replicas".to_owned(), operation: ConfigOperation::Set(value) };
+        let change =
+            ConfigChange { name: "min.insync.replicas".to_owned(), operation: ConfigOperation::Set(value) };
         let topic = Some(self.topics[p].0.clone());
         self.operator(Command::AlterConfigs { topic, changes: vec![change] });
     }
@@ -305,7 +308,7 @@ impl World {
     }
 
     /// Somebody's word to the controllers.
-    pub fn operator(&mut self, command: Command) {
+    pub(crate) fn operator(&mut self, command: Command) {
         if self.controllers.office.is_some() {
             self.propose(command, None);
         }

@@ -18,7 +18,7 @@ const IDLE_US_MAX: u64 = 24_000;
 
 impl World {
     /// Makes sure that the leader is asked, after so long at the latest.
-    pub fn fetch_soon(&mut self, n: usize, leader: NodeId, after_us: u64) {
+    pub(crate) fn fetch_soon(&mut self, n: usize, leader: NodeId, after_us: u64) {
         let (life, now) = (self.nodes[n].life, self.now_us);
         let Some(process) = self.nodes[n].process.as_mut() else { return };
         let fetcher = process.fetchers.entry(leader).or_default();
@@ -29,13 +29,15 @@ impl World {
         self.schedule(after_us, Event::FetchDue { node: n, life, leader });
     }
 
-    pub fn fetch_due(&mut self, n: usize, leader: NodeId) {
+    pub(crate) fn fetch_due(&mut self, n: usize, leader: NodeId) {
         let now = self.now_us;
         let mut partitions = Vec::new();
         for p in 0..self.topics.len() {
             let flush = self.setup.partitions[p].flush && self.mutation != Some(Mutation::AckBeforeFlush);
             let Some((local, log)) = self.nodes[n].both(p) else { continue };
-            let Some((_, leader_epoch)) = local.replica.follows().filter(|(from, _)| *from == leader) else { continue };
+            let Some((_, leader_epoch)) = local.replica.follows().filter(|(from, _)| *from == leader) else {
+                continue;
+            };
             // A follower flushes what it got before its next fetch says that it has it (R12).
             if flush && log.synced() < log.end() {
                 self.flush_soon(n, p);
@@ -60,12 +62,14 @@ impl World {
         self.send(Party::Node(n), Party::Node(leader.0 as usize), Message::Fetch(Box::new(request)));
     }
 
-    pub fn on_fetched(&mut self, n: usize, from: usize, answer: FetchAnswer) {
+    pub(crate) fn on_fetched(&mut self, n: usize, from: usize, answer: FetchAnswer) {
         let leader = self.node_id(from);
         let Some(process) = self.nodes[n].process.as_mut() else { return };
         let Some(fetcher) = process.fetchers.get_mut(&leader) else { return };
         // Given up, or asked by an earlier registration.
-        if fetcher.asked.take_if(|call| call.id == answer.id).is_none() || process.epoch != Some(answer.node_epoch) {
+        if fetcher.asked.take_if(|call| call.id == answer.id).is_none()
+            || process.epoch != Some(answer.node_epoch)
+        {
             return;
         }
         let mut news = false;
@@ -83,7 +87,13 @@ impl World {
     }
 
     /// What a leader answered for one partition, unless it is about another time. Whether there is more to ask at once.
-    fn take_answer(&mut self, n: usize, leader: NodeId, asked: FetchPartition, outcome: FetchOutcome) -> bool {
+    fn take_answer(
+        &mut self,
+        n: usize,
+        leader: NodeId,
+        asked: FetchPartition,
+        outcome: FetchOutcome,
+    ) -> bool {
         let (p, now_ms, bent) = (asked.partition, self.now_ms() as i64, self.mutation);
         let flush = self.setup.partitions[p].flush;
         let Some((local, log)) = self.nodes[n].both(p) else { return false };
@@ -109,7 +119,10 @@ impl World {
             FetchOutcome::OutOfRange { start, end } => {
                 if log.end() < start {
                     log.begin_anew_at(start);
+                    // What lies below a leader's start is committed.
+                    local.replica.answered(epoch, start, log_end(log, flush));
                     self.trace(Party::Node(n), format_args!("t{p}: begins anew at {start}"));
+                    self.replica_changed(n, p);
                 } else if log.end() > end {
                     self.truncate(n, p, epoch, end);
                 }
@@ -148,6 +161,10 @@ impl World {
             _ => log.truncate(to, now_ms),
         };
         local.replica.truncated(to);
+        // Before anything else is appended: a crash must not find a high watermark above what was cut.
+        let checkpoint = &mut self.nodes[n].disk.high_watermarks[p];
+        *checkpoint = (*checkpoint).min(to);
+        let Some((local, _)) = self.nodes[n].both(p) else { return };
         local.checked = local.checked.min(to);
         let checked = r7::truncated(&self.ghost.partitions[p], epoch, to, &gone);
         self.counts.truncations += 1;
@@ -158,7 +175,7 @@ impl World {
     }
 
     /// As before KIP-101.
-    pub fn cut_to_high_watermark(&mut self, n: usize, p: usize) {
+    pub(crate) fn cut_to_high_watermark(&mut self, n: usize, p: usize) {
         let Some((local, _)) = self.nodes[n].both(p) else { return };
         let high_watermark = local.replica.high_watermark();
         let epoch = local.replica.state().map_or(LeaderEpoch::UNKNOWN, |s| s.leader_epoch);

@@ -8,55 +8,57 @@ use crate::disk::{Batch, Log};
 /// What nobody in the cluster knows as a whole, and the checkers do: for each partition the log C of everything that was
 /// ever committed, and who did what in which epoch.
 #[derive(Debug, Default)]
-pub struct Ghost {
-    pub partitions: Vec<GhostPartition>,
+pub(crate) struct Ghost {
+    pub(crate) partitions: Vec<GhostPartition>,
     /// For each node: its disk lost something, or is another one, since it registered last.
-    pub spoiled: Vec<bool>,
+    pub(crate) spoiled: Vec<bool>,
 }
 
 #[derive(Debug, Default)]
-pub struct GhostPartition {
+pub(crate) struct GhostPartition {
     committed: Vec<Batch>,
     /// The leader epochs in which they were.
     committed_in: Vec<LeaderEpoch>,
+    /// What lies below was lost or removed with an excused loss: a leader's log began here.
+    pub(crate) begins: Offset,
     /// An unclean or RECOVERING election whose leader has not begun yet.
-    pub doubt: Option<Doubt>,
+    pub(crate) doubt: Option<Doubt>,
     /// The last of those that has begun: what leaders of earlier epochs do does not count any more.
-    pub floor: LeaderEpoch,
+    pub(crate) floor: LeaderEpoch,
     /// Where C ended after each of those elections that lost something.
-    pub losses: Vec<Offset>,
+    pub(crate) losses: Vec<Offset>,
     /// A disk lost records of the partition that may have been committed.
-    pub bereaved: bool,
-    pub leaderships: BTreeMap<LeaderEpoch, Leadership>,
+    pub(crate) bereaved: bool,
+    pub(crate) leaderships: BTreeMap<LeaderEpoch, Leadership>,
     /// The states that the controllers committed.
-    pub states: BTreeMap<PartitionEpoch, Partition>,
+    pub(crate) states: BTreeMap<PartitionEpoch, Partition>,
     /// Where each batch of a producer was committed.
-    pub sequences: BTreeMap<(ProducerId, i32), Offset>,
+    pub(crate) sequences: BTreeMap<(ProducerId, i32), Offset>,
     /// Below it somebody's retention has removed records.
-    pub retained_from: Offset,
+    pub(crate) retained_from: Offset,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Doubt {
-    pub epoch: LeaderEpoch,
+pub(crate) struct Doubt {
+    pub(crate) epoch: LeaderEpoch,
     /// The topic or an operator allowed to lose records.
-    pub unclean: bool,
+    pub(crate) unclean: bool,
 }
 
 /// What one leader did in one leader epoch.
 #[derive(Debug)]
-pub struct Leadership {
-    pub node: usize,
-    pub life: u64,
-    pub start: Offset,
+pub(crate) struct Leadership {
+    pub(crate) node: usize,
+    pub(crate) life: u64,
+    pub(crate) start: Offset,
     /// What followers asked for last, in this epoch.
-    pub fetches: BTreeMap<NodeId, (NodeEpoch, Offset)>,
+    pub(crate) fetches: BTreeMap<NodeId, (NodeEpoch, Offset)>,
     /// Everybody whom it proposed for the ISR, with the state that the proposal started from.
-    pub proposed: Vec<(PartitionEpoch, NodeId)>,
+    pub(crate) proposed: Vec<(PartitionEpoch, NodeId)>,
 }
 
 impl Ghost {
-    pub fn new(partitions: usize, nodes: usize) -> Self {
+    pub(crate) fn new(partitions: usize, nodes: usize) -> Self {
         Self {
             partitions: (0..partitions).map(|_| GhostPartition::default()).collect(),
             spoiled: vec![false; nodes],
@@ -66,38 +68,38 @@ impl Ghost {
 
 impl GhostPartition {
     /// Where C ends.
-    pub fn end(&self) -> Offset {
-        self.committed.last().map_or(Offset(0), Batch::end)
+    pub(crate) fn end(&self) -> Offset {
+        self.committed.last().map_or(Offset(0), Batch::end).max(self.begins)
     }
 
-    pub fn at(&self, offset: Offset) -> Option<&Batch> {
+    pub(crate) fn at(&self, offset: Offset) -> Option<&Batch> {
         let next = self.committed.partition_point(|b| b.end() <= offset);
         self.committed.get(next).filter(|b| b.base <= offset)
     }
 
     /// Whether C has the batch, and had it by the end of that leader epoch.
-    pub fn has_by(&self, batch: &Batch, epoch: LeaderEpoch) -> bool {
+    pub(crate) fn has_by(&self, batch: &Batch, epoch: LeaderEpoch) -> bool {
         let index = self.committed.partition_point(|b| b.end() <= batch.base);
         self.committed.get(index) == Some(batch) && self.committed_in[index] <= epoch
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.committed.len()
     }
 
-    pub fn push(&mut self, batch: Batch, epoch: LeaderEpoch) {
+    pub(crate) fn push(&mut self, batch: Batch, epoch: LeaderEpoch) {
         self.committed_in.push(epoch);
         self.sequences.insert((batch.producer, batch.sequence), batch.base);
         self.committed.push(batch);
     }
 
     /// Whether what a leader of that epoch does counts: not after an unclean election has ended its history.
-    pub fn counts(&self, epoch: LeaderEpoch) -> bool {
+    pub(crate) fn counts(&self, epoch: LeaderEpoch) -> bool {
         epoch >= self.floor && self.doubt.is_none_or(|doubt| epoch >= doubt.epoch)
     }
 
     /// Compares on from where the log was found equal to C, and says up to where it is.
-    pub fn agreement(&self, log: &mut Log) -> Offset {
+    pub(crate) fn agreement(&self, log: &mut Log) -> Offset {
         let end = self.end();
         while log.agreed < end {
             match (log.at(log.agreed), self.at(log.agreed)) {
@@ -114,8 +116,9 @@ impl GhostPartition {
     }
 
     /// Forgets what an unclean election lost; how many batches.
-    pub fn cut(&mut self, to: Offset) -> usize {
+    pub(crate) fn cut(&mut self, to: Offset) -> usize {
         let kept = self.committed.partition_point(|b| b.end() <= to);
+        self.begins = self.begins.min(to);
         let gone = self.committed.split_off(kept);
         self.committed_in.truncate(kept);
         for batch in &gone {

@@ -10,7 +10,7 @@ const PATIENCE: u64 = 60;
 
 impl World {
     /// Heals everything, and runs until nothing is missing or the time is over.
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.trace("world", format_args!("heals"));
         self.healing = true;
         self.network.heal_all();
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// What an operator does while the cluster heals: where the last known disks are gone, somebody must say so.
-    pub fn operate(&mut self) {
+    pub(crate) fn operate(&mut self) {
         for p in 0..self.topics.len() {
             if self.partition(p).is_some_and(|state| state.leader.is_none() && self.is_hopeless(state)) {
                 let partitions = vec![(self.topics[p].0.clone(), PartitionIndex(0))];
@@ -78,15 +78,5 @@ impl World {
             }
         }
         missing
-    }
-}
-impl World {
-    pub fn debug(&self) {
-        for n in &self.nodes {
-            if let Some(p) = &n.process {
-                eprintln!("life {} paused {} held {} ep {:?} ctl {} heard {} beat_due {} reg {:?} alt {:?} stop {:?} in_image {}", n.life, n.paused, n.held.len(), p.epoch, p.controller, p.controller_heard_us, p.beat_due_us, p.registering, p.altering.is_some(), p.stopping_until_us, p.in_image);
-            } else { eprintln!("down life {}", n.life); }
-        }
-        eprintln!("leader {} term {} now {}", self.controllers.leader, self.controllers.term, self.now_us);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
 
 impl World {
     /// A message for a node's process.
-    pub fn on_node(&mut self, n: usize, from: Party, message: Message) {
+    pub(crate) fn on_node(&mut self, n: usize, from: Party, message: Message) {
         match (from, message) {
             (Party::Controller(controller), message) => self.on_controllers_answer(n, controller, message),
             (Party::Node(other), Message::Fetch(request)) => self.on_fetch(n, other, &request),

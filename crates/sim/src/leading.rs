@@ -7,8 +7,8 @@ use replica::{FollowerFetch, Proposal, SequenceCheck};
 use crate::{
     disk::Batch,
     event::{
-        ConsumeAnswer, ConsumeOutcome, Event, FetchAnswer, FetchOutcome, FetchPartition, FetchRequest, Message, Party,
-        ProduceRequest, ProduceResult,
+        ConsumeAnswer, ConsumeOutcome, Event, FetchAnswer, FetchOutcome, FetchPartition, FetchRequest,
+        Message, Party, ProduceRequest, ProduceResult,
     },
     invariants::r6,
     mutation::Mutation,
@@ -21,7 +21,7 @@ const ALTER_US: u64 = 40_000;
 const BATCHES_MAX: usize = 8;
 
 impl World {
-    pub fn on_produce(&mut self, n: usize, client: usize, request: &ProduceRequest) {
+    pub(crate) fn on_produce(&mut self, n: usize, client: usize, request: &ProduceRequest) {
         let Some(process) = self.nodes[n].process.as_mut() else { return };
         let next = process.connections.entry(request.connection).or_insert(0);
         // What came before it on this connection was lost, and the connection with it.
@@ -97,7 +97,7 @@ impl World {
         Ok(Some((epoch, base)))
     }
 
-    pub fn flush_soon(&mut self, n: usize, p: usize) {
+    pub(crate) fn flush_soon(&mut self, n: usize, p: usize) {
         let (life, after) = (self.nodes[n].life, self.random.range(300, 6_000));
         let Some((local, log)) = self.nodes[n].both(p) else { return };
         if std::mem::replace(&mut local.flushing, true) {
@@ -107,7 +107,7 @@ impl World {
         self.schedule(after, Event::Synced { node: n, life, partition: p, end });
     }
 
-    pub fn synced(&mut self, n: usize, p: usize, end: Offset) {
+    pub(crate) fn synced(&mut self, n: usize, p: usize, end: Offset) {
         let (flush, node_ms) = (self.setup.partitions[p].flush, self.node_ms(n));
         let Some((local, log)) = self.nodes[n].both(p) else { return };
         local.flushing = false;
@@ -124,7 +124,7 @@ impl World {
     }
 
     /// Answers those whose records are committed, or flushed where that is all they want.
-    pub fn complete_waiting(&mut self, n: usize, p: usize) {
+    pub(crate) fn complete_waiting(&mut self, n: usize, p: usize) {
         let Some((local, log)) = self.nodes[n].both(p) else { return };
         let (high_watermark, synced) = (local.replica.high_watermark(), log.synced());
         let mut done = Vec::new();
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// This node leads no more: nobody knows what becomes of what waits.
-    pub fn fail_waiting(&mut self, n: usize, p: usize) {
+    pub(crate) fn fail_waiting(&mut self, n: usize, p: usize) {
         let Some((local, _)) = self.nodes[n].both(p) else { return };
         for w in std::mem::take(&mut local.waiting) {
             let result = ProduceResult::Retry;
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    pub fn on_fetch(&mut self, n: usize, from: usize, request: &FetchRequest) {
+    pub(crate) fn on_fetch(&mut self, n: usize, from: usize, request: &FetchRequest) {
         let mut partitions = Vec::new();
         for asked in &request.partitions {
             let outcome = self.serve_follower(n, from, request.node_epoch, *asked);
@@ -162,7 +162,13 @@ impl World {
         self.send(Party::Node(n), Party::Node(from), Message::Fetched(Box::new(answer)));
     }
 
-    fn serve_follower(&mut self, n: usize, from: usize, node_epoch: NodeEpoch, asked: FetchPartition) -> FetchOutcome {
+    fn serve_follower(
+        &mut self,
+        n: usize,
+        from: usize,
+        node_epoch: NodeEpoch,
+        asked: FetchPartition,
+    ) -> FetchOutcome {
         let (p, now_ms, bent) = (asked.partition, self.node_ms(n), self.mutation);
         let follower = self.node_id(from);
         let Some((local, log)) = self.nodes[n].both(p) else { return FetchOutcome::Refused };
@@ -206,7 +212,7 @@ impl World {
     }
 
     /// Proposes the change of the ISR that is due, if any.
-    pub fn propose_isr(&mut self, n: usize, p: usize) {
+    pub(crate) fn propose_isr(&mut self, n: usize, p: usize) {
         let (now_ms, lag_max_ms) = (self.node_ms(n), self.setup.lag_max_ms);
         let proposal = match self.bent_proposal(n, p) {
             Some(bent) => bent,
@@ -229,7 +235,7 @@ impl World {
     }
 
     /// The node epochs of those who are active, as this node's image has them; its own in any case.
-    pub fn registered(&self, n: usize, p: usize) -> Vec<Option<NodeEpoch>> {
+    pub(crate) fn registered(&self, n: usize, p: usize) -> Vec<Option<NodeEpoch>> {
         let Some(process) = self.nodes[n].process.as_ref() else { return vec![None; self.nodes.len()] };
         let everybody = matches!(self.mutation, Some(Mutation::NoKip841));
         let fetches = self.nodes[n].local(p).map(|l| &l.fetches);
@@ -270,7 +276,7 @@ impl World {
         self.send(Party::Node(n), controller, Message::Propose { call, command });
     }
 
-    pub fn on_altered(&mut self, n: usize, call: u64, result: Result<Applied, Refusal>) {
+    pub(crate) fn on_altered(&mut self, n: usize, call: u64, result: Result<Applied, Refusal>) {
         let Some(process) = self.nodes[n].process.as_mut() else { return };
         let Some((_, proposals)) = process.altering.take_if(|(c, _)| c.id == call) else { return };
         // This incarnation is not the registered one: the next heartbeat tells.
@@ -283,7 +289,8 @@ impl World {
                 Err(refusal) => {
                     let kind = refusal.kind;
                     self.trace(Party::Node(n), format_args!("t{p}: ISR refused: {refusal}"));
-                    let for_good = matches!(kind, AlterRefusalKind::Ineligible | AlterRefusalKind::InvalidIsr);
+                    let for_good =
+                        matches!(kind, AlterRefusalKind::Ineligible | AlterRefusalKind::InvalidIsr);
                     if for_good {
                         self.refused(n, *p, proposal);
                     }
@@ -304,7 +311,7 @@ impl World {
     }
 
     /// What a node sees to every now and then.
-    pub fn tend_replicas(&mut self, n: usize) {
+    pub(crate) fn tend_replicas(&mut self, n: usize) {
         for p in 0..self.topics.len() {
             self.propose_isr(n, p);
             self.retain(n, p);
@@ -327,7 +334,8 @@ impl World {
     /// Checkpoints the high watermark, and removes old records below it now and then.
     fn retain(&mut self, n: usize, p: usize) {
         let moves = self.random.chance(self.setup.faults.retention) && !self.healing;
-        let (checkpoints, back, now_ms) = (self.random.chance(200), self.random.range(0, 12), self.now_ms() as i64);
+        let (checkpoints, back, now_ms) =
+            (self.random.chance(200), self.random.range(0, 12), self.now_ms() as i64);
         let Some((local, log)) = self.nodes[n].both(p) else { return };
         let high_watermark = local.replica.high_watermark();
         if moves {
@@ -343,10 +351,19 @@ impl World {
         }
     }
 
-    pub fn on_consume(&mut self, n: usize, client: usize, call: u64, p: usize, asked: domain::LeaderEpoch, offset: Offset) {
+    pub(crate) fn on_consume(
+        &mut self,
+        n: usize,
+        client: usize,
+        call: u64,
+        p: usize,
+        asked: domain::LeaderEpoch,
+        offset: Offset,
+    ) {
         let bent = self.mutation;
         let Some((local, log)) = self.nodes[n].both(p) else { return };
-        let believed = if bent == Some(Mutation::NoEpochFencing) { local.replica.leads() } else { Some(asked) };
+        let believed =
+            if bent == Some(Mutation::NoEpochFencing) { local.replica.leads() } else { Some(asked) };
         let outcome = match local.replica.check_leads(believed) {
             Err(_) => ConsumeOutcome::NotLeader,
             Ok(_) if offset < log.start() => ConsumeOutcome::OutOfRange { start: log.start() },
@@ -367,5 +384,4 @@ impl World {
         let answer = ConsumeAnswer { call, partition: p, epoch: asked, outcome };
         self.send(Party::Node(n), Party::Client(client), Message::Consumed(Box::new(answer)));
     }
-
 }

@@ -77,7 +77,12 @@ fn one(seed: u64, plan: Plan, trace: bool) -> anyhow::Result<ExitCode> {
 fn many(first: u64, last: u64, within: Option<Duration>, plan: Plan, threads: usize) -> ExitCode {
     let began = std::time::Instant::now();
     let (counts, failures) = run_many(first, last, threads, within, plan, |seed, counts| {
-        println!("{:>6} s  seed {seed}, this thread: {} seeds, {} steps", began.elapsed().as_secs(), counts.seeds, counts.steps);
+        println!(
+            "{:>6} s  seed {seed}, this thread: {} seeds, {} steps",
+            began.elapsed().as_secs(),
+            counts.seeds,
+            counts.steps
+        );
     });
     println!("{:.1} s: {counts}", began.elapsed().as_secs_f64());
     verdict(&failures, plan)

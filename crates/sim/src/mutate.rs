@@ -10,10 +10,11 @@ use crate::{mutation::Mutation, world::World};
 
 impl World {
     /// A command on its way into the controllers' state machine.
-    pub fn bent_command(&mut self, command: Command) -> Command {
+    pub(crate) fn bent_command(&mut self, command: Command) -> Command {
         match (self.mutation, command) {
             (Some(Mutation::NoKip841), Command::AlterPartitions { node, node_epoch, changes }) => {
-                let members: Vec<_> = changes.iter().flat_map(|c| &c.isr).map(|(member, _)| *member).collect();
+                let members: Vec<_> =
+                    changes.iter().flat_map(|c| &c.isr).map(|(member, _)| *member).collect();
                 for member in members {
                     if let Some(known) = self.controllers.image.nodes.get(&member).cloned() {
                         let active = Node { state: NodeState::Active, ..Node::clone(&known) };
@@ -28,7 +29,10 @@ impl World {
                 }
                 Command::AlterPartitions { node, node_epoch, changes }
             }
-            (Some(Mutation::NoPartitionEpochCheck), Command::AlterPartitions { node, node_epoch, mut changes }) => {
+            (
+                Some(Mutation::NoPartitionEpochCheck),
+                Command::AlterPartitions { node, node_epoch, mut changes },
+            ) => {
                 for change in &mut changes {
                     let topic = self.controllers.image.topic_by_id(change.topic);
                     let state = topic.and_then(|t| t.partition(change.partition));
@@ -56,7 +60,7 @@ impl World {
     }
 
     /// Takes back what [`World::bent_command`] did to the image, or undoes what the command did.
-    pub fn unbend(&mut self, command: &Command, before: &Image) {
+    pub(crate) fn unbend(&mut self, command: &Command, before: &Image) {
         match (self.mutation, command) {
             (Some(Mutation::NoKip841), Command::AlterPartitions { .. }) => {
                 self.controllers.image.nodes = before.nodes.clone();
@@ -69,19 +73,31 @@ impl World {
     }
 
     /// A state on its way into a replica.
-    pub fn bent_state(&self, n: usize, p: usize, mut state: PartitionState) -> PartitionState {
-        let Some(process) = self.nodes[n].process.as_ref() else { return state };
+    pub(crate) fn bent_state(&self, n: usize, p: usize, mut state: PartitionState) -> PartitionState {
+        let configured = self.nodes[n].process.as_ref().and_then(|process| process.configured_min[p]);
         if self.mutation == Some(Mutation::MinIsrApart)
-            && let Some(topic) = process.image.topics.get(&self.topics[p].0)
+            && let Some(min_isr) = configured
         {
-            let configured = process.image.topic_config(topic).min_insync_replicas;
-            state.min_isr = u32::try_from(configured).unwrap_or(1).min(3);
+            state.min_isr = min_isr;
         }
         state
     }
 
+    /// What a node knows of the configs, by a way of their own.
+    pub(crate) fn note_configs(&mut self, n: usize) {
+        if self.mutation != Some(Mutation::MinIsrApart) {
+            return;
+        }
+        let Some(process) = self.nodes[n].process.as_mut() else { return };
+        for (known, (name, _)) in process.configured_min.iter_mut().zip(&self.topics) {
+            let topic = process.image.topics.get(name);
+            let minimum = topic.map(|topic| process.image.topic_config(topic).min_insync_replicas);
+            *known = minimum.and_then(|minimum| u32::try_from(minimum).ok());
+        }
+    }
+
     /// A new leader, just begun.
-    pub fn bent_leadership(&mut self, n: usize, p: usize, epoch: LeaderEpoch) {
+    pub(crate) fn bent_leadership(&mut self, n: usize, p: usize, epoch: LeaderEpoch) {
         let now_ms = self.node_ms(n);
         let mutation = self.mutation;
         let Some((local, log)) = self.nodes[n].both(p) else { return };
@@ -99,7 +115,7 @@ impl World {
     }
 
     /// Whether a proposal is due that the replica itself would not make.
-    pub fn joins_early(&self, n: usize, p: usize) -> bool {
+    pub(crate) fn joins_early(&self, n: usize, p: usize) -> bool {
         self.mutation == Some(Mutation::JoinWithoutEpochStart) && self.early_joiner(n, p).is_some()
     }
 
@@ -116,7 +132,7 @@ impl World {
     }
 
     /// The proposal that a bent leader makes; `None` where it does as usual.
-    pub fn bent_proposal(&mut self, n: usize, p: usize) -> Option<Option<Proposal>> {
+    pub(crate) fn bent_proposal(&mut self, n: usize, p: usize) -> Option<Option<Proposal>> {
         let (now_ms, lag_max_ms) = (self.node_ms(n), self.setup.lag_max_ms);
         let registered = self.registered(n, p);
         match self.mutation? {

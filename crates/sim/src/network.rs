@@ -5,44 +5,44 @@ use crate::{
 
 /// Who cannot reach whom. A link counts the faults that block it.
 #[derive(Debug)]
-pub struct Network {
+pub(crate) struct Network {
     blocked: [[u8; Party::MAX]; Party::MAX],
-    pub healed: bool,
+    pub(crate) healed: bool,
 }
 
 /// What becomes of a message.
-pub enum Fate {
+pub(crate) enum Fate {
     Arrives { after_us: u64 },
     Lost,
 }
 
 impl Network {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { blocked: [[0; Party::MAX]; Party::MAX], healed: false }
     }
 
-    pub fn block(&mut self, from: Party, to: Party) {
+    pub(crate) fn block(&mut self, from: Party, to: Party) {
         let link = &mut self.blocked[from.index()][to.index()];
         *link = link.saturating_add(1);
     }
 
-    pub fn heal(&mut self, from: Party, to: Party) {
+    pub(crate) fn heal(&mut self, from: Party, to: Party) {
         let link = &mut self.blocked[from.index()][to.index()];
         *link = link.saturating_sub(1);
     }
 
-    pub fn heal_all(&mut self) {
+    pub(crate) fn heal_all(&mut self) {
         *self = Self { healed: true, ..Self::new() };
     }
 
-    pub fn reaches(&self, from: Party, to: Party) -> bool {
+    pub(crate) fn reaches(&self, from: Party, to: Party) -> bool {
         self.blocked[from.index()][to.index()] == 0
     }
 }
 
 impl World {
     /// Every message is delayed, lost or held up by itself: an answer is as uncertain as its request.
-    pub fn fate(&mut self, from: Party, to: Party) -> Fate {
+    pub(crate) fn fate(&mut self, from: Party, to: Party) -> Fate {
         let (low, high) = self.setup.delay_us;
         let usual = self.random.range(low, high);
         if self.network.healed {
@@ -66,14 +66,14 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, from: Party, to: Party, message: Message) {
+    pub(crate) fn send(&mut self, from: Party, to: Party, message: Message) {
         match self.fate(from, to) {
             Fate::Lost => self.counts.lost += 1,
             Fate::Arrives { after_us } => self.deliver_after(after_us, from, to, message),
         }
     }
 
-    pub fn deliver_after(&mut self, after_us: u64, from: Party, to: Party, message: Message) {
+    pub(crate) fn deliver_after(&mut self, after_us: u64, from: Party, to: Party, message: Message) {
         let life = self.life(to);
         self.schedule(after_us, Event::Deliver { from, to, life, message });
     }

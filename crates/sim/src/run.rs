@@ -3,13 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    counts::Counts,
-    invariants::Violation,
-    mutation::Mutation,
-    trace::Trace,
-    world::World,
-};
+use crate::{counts::Counts, invariants::Violation, mutation::Mutation, trace::Trace, world::World};
 
 /// How a seed is run.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +34,6 @@ pub fn run(seed: u64, plan: Plan, trace: Trace) -> (Counts, Option<Failure>) {
     }
     let mut counts = world.counts.clone();
     (counts.seeds, counts.steps, counts.simulated_ms) = (1, world.step, world.now_ms());
-    if world.violation.is_some() { world.debug(); }
     let failure = world.violation.take().map(|violation| Failure { seed, step: world.step, violation });
     (counts, failure)
 }

@@ -9,7 +9,7 @@ use replica::Adopted;
 use crate::{
     disk::{Incarnation, Log, Proof},
     event::{Event, Message, Party},
-    invariants::{c1, c2, r1, r12, r6},
+    invariants::{c1, c2, r1, r6, r12},
     mutation::Mutation,
     node::{Call, Local, Process, log_end, state_of},
     world::{World, partition_of},
@@ -19,16 +19,16 @@ use crate::{
 const CALL_US: u64 = 60_000;
 
 impl World {
-    pub fn node_id(&self, n: usize) -> NodeId {
+    pub(crate) fn node_id(&self, n: usize) -> NodeId {
         NodeId(n as i32)
     }
 
-    pub fn node_ms(&self, n: usize) -> u64 {
+    pub(crate) fn node_ms(&self, n: usize) -> u64 {
         self.nodes[n].clock.now_ms(self.now_us)
     }
 
     /// The process opens its folder, and registers.
-    pub fn start_node(&mut self, n: usize) {
+    pub(crate) fn start_node(&mut self, n: usize) {
         if self.nodes[n].process.is_some() {
             return;
         }
@@ -41,7 +41,7 @@ impl World {
         self.schedule(0, Event::Tick { node: n, life });
     }
 
-    pub fn node_tick(&mut self, n: usize) {
+    pub(crate) fn node_tick(&mut self, n: usize) {
         let now = self.now_us;
         let every = self.setup.heartbeat_us / 2;
         let life = self.nodes[n].life;
@@ -67,6 +67,7 @@ impl World {
         if watch_silent {
             self.watch_metadata(n);
         }
+        self.note_configs(n);
         self.report(n);
         self.tend_replicas(n);
     }
@@ -81,7 +82,11 @@ impl World {
         process.registering = Some(Call { id: call, until_us: now + CALL_US });
         let (proof, controller, life) = (process.proof, process.controller, self.nodes[n].life);
         let registration = Box::new(self.registration(n, proof));
-        self.send(Party::Node(n), Party::Controller(controller), Message::Register { call, life, registration });
+        self.send(
+            Party::Node(n),
+            Party::Controller(controller),
+            Message::Register { call, life, registration },
+        );
     }
 
     fn on_registered(&mut self, n: usize, result: Result<Applied, Refusal>) {
@@ -93,7 +98,8 @@ impl World {
         process.in_image = false;
         process.proof = Proof { previous_epoch: Some(epoch), intact: true };
         // Durable before the first append: this incarnation, and that the folder is in use.
-        node.disk.incarnation = Some(Incarnation { directory: node.disk.directory, node_epoch: epoch, boot: node.boot });
+        node.disk.incarnation =
+            Some(Incarnation { directory: node.disk.directory, node_epoch: epoch, boot: node.boot });
         node.disk.clean = None;
         self.trace(Party::Node(n), format_args!("is registered as {epoch}"));
         (0..self.topics.len()).for_each(|p| self.touch(p));
@@ -110,17 +116,14 @@ impl World {
         self.send(Party::Node(n), Party::Controller(controller), Message::Watch { session, from });
     }
 
-    pub fn on_controllers_answer(&mut self, n: usize, controller: usize, message: Message) {
+    pub(crate) fn on_controllers_answer(&mut self, n: usize, controller: usize, message: Message) {
         let now = self.now_us;
         let Some(process) = self.nodes[n].process.as_mut() else { return };
         match message {
-            Message::NotLeader { .. } => {
-                if process.controller == controller {
-                    process.controller = (controller + 1) % Party::CONTROLLERS;
-                    process.controller_heard_us = now;
-                    process.beat_due_us = now;
-                    (process.registering, process.altering, process.reporting) = (None, None, None);
-                }
+            Message::NotLeader if process.controller == controller => {
+                process.controller = (controller + 1) % Party::CONTROLLERS;
+                (process.controller_heard_us, process.beat_due_us) = (now, now);
+                (process.registering, process.altering, process.reporting) = (None, None, None);
             }
             Message::Beat { epoch, .. } if process.epoch != Some(epoch) => {}
             Message::Beat { known: false, .. } => self.replaced(n),
@@ -200,7 +203,7 @@ impl World {
     }
 
     /// A state of the partition, from the metadata or from the answer to a proposal.
-    pub fn follow_state(&mut self, n: usize, p: usize, partition: &Partition, answered: bool) {
+    pub(crate) fn follow_state(&mut self, n: usize, p: usize, partition: &Partition, answered: bool) {
         let me = self.node_id(n);
         // Only the metadata drops a replica: after an answer it still has older states to tell.
         if !partition.replicas.contains(&me) && !answered {
@@ -224,6 +227,7 @@ impl World {
                 let checked = r6::leads(&mut self.ghost.partitions[p], epoch, n, life, end);
                 self.check_at(p, checked);
                 self.settle_doubt(n, p, epoch);
+                self.extend_after_loss(n, p, epoch);
                 // What it had not flushed as a follower must not wait for the next append.
                 if flush {
                     self.flush_soon(n, p);
@@ -239,7 +243,10 @@ impl World {
             Adopted::LeadsOn { .. } | Adopted::Leaderless => {}
         }
         let (epoch, isr, min) = (partition.epoch, &partition.isr, partition.min_isr);
-        self.trace(Party::Node(n), format_args!("t{p}: {adopted:?}, state {epoch}, ISR {isr:?} of at least {min}"));
+        self.trace(
+            Party::Node(n),
+            format_args!("t{p}: {adopted:?}, state {epoch}, ISR {isr:?} of at least {min}"),
+        );
         self.replica_changed(n, p);
         self.touch(p);
         if led.is_some() && self.nodes[n].local(p).and_then(|l| l.replica.leads()) != led {
@@ -278,15 +285,18 @@ impl World {
             let logs = self.nodes.iter_mut().filter_map(|node| node.disk.logs[p].as_mut());
             logs.for_each(|log| log.agreed = log.agreed.min(agreed));
         }
-        // What an earlier loss took may have survived here, and below a high watermark.
-        let checked = checked.and_then(|()| match self.nodes[n].both(p) {
-            Some((local, log)) => {
-                let high_watermark = local.replica.high_watermark();
-                r1::committed(&mut self.ghost.partitions[p], log, epoch, high_watermark)
-            }
-            None => Ok(()),
-        });
         self.check_at(p, checked);
+    }
+
+    /// Once an excused election has ended a history, its leader may have committed on, unseen: what survived of that here,
+    /// below this leader's high watermark, counts again.
+    fn extend_after_loss(&mut self, n: usize, p: usize, epoch: domain::LeaderEpoch) {
+        let ghost = &mut self.ghost.partitions[p];
+        let Some((local, log)) = self.nodes[n].both(p) else { return };
+        if ghost.floor > domain::LeaderEpoch(0) {
+            let checked = r1::committed(ghost, log, epoch, local.replica.high_watermark());
+            self.check_at(p, checked);
+        }
     }
 
     /// The last known members of a partition without a leader say where their logs end (R13).
@@ -302,7 +312,9 @@ impl World {
         for (p, (name, id)) in self.topics.iter().enumerate() {
             let partition = process.image.partition(name.as_str(), PartitionIndex(0));
             let asks = |p: &&Partition| p.leader.is_none() && p.last_known.iter().any(|k| k.node == me);
-            let (Some(_), Some(log)) = (partition.filter(asks), &self.nodes[n].disk.logs[p]) else { continue };
+            let (Some(_), Some(log)) = (partition.filter(asks), &self.nodes[n].disk.logs[p]) else {
+                continue;
+            };
             let last = log.batches().next_back().map(|b| b.epoch).or(log.epochs.latest().map(|(e, _)| e));
             ends.push((*id, PartitionIndex(0), last.unwrap_or(domain::LeaderEpoch::UNKNOWN), log.end()));
         }

@@ -5,56 +5,56 @@ use crate::{event::Party, random::Random};
 /// What a seed decides before anything happens: the cluster, its clients, and which faults it is given. Times are in
 /// microseconds and short, so that a thousand steps see many of them run out.
 #[derive(Clone, Debug)]
-pub struct Setup {
-    pub nodes: usize,
-    pub partitions: Vec<PartitionSetup>,
-    pub producers: usize,
-    pub consumers: usize,
+pub(crate) struct Setup {
+    pub(crate) nodes: usize,
+    pub(crate) partitions: Vec<PartitionSetup>,
+    pub(crate) producers: usize,
+    pub(crate) consumers: usize,
     /// In flight for a producer and a partition.
-    pub in_flight: usize,
-    pub liveness: LivenessConfig,
-    pub heartbeat_us: u64,
-    pub lag_max_ms: u64,
-    pub delay_us: (u64, u64),
-    pub commit_us: (u64, u64),
-    pub produce_us: u64,
-    pub faults: Faults,
+    pub(crate) in_flight: usize,
+    pub(crate) liveness: LivenessConfig,
+    pub(crate) heartbeat_us: u64,
+    pub(crate) lag_max_ms: u64,
+    pub(crate) delay_us: (u64, u64),
+    pub(crate) commit_us: (u64, u64),
+    pub(crate) produce_us: u64,
+    pub(crate) faults: Faults,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct PartitionSetup {
-    pub min_isr: u32,
+pub(crate) struct PartitionSetup {
+    pub(crate) min_isr: u32,
     /// Flush before acknowledgement (R12).
-    pub flush: bool,
-    pub unclean: bool,
+    pub(crate) flush: bool,
+    pub(crate) unclean: bool,
 }
 
 /// Chances in a thousand, zero where the seed has none of the kind. The weights are for each fault that is due.
 #[derive(Clone, Debug, Default)]
-pub struct Faults {
-    pub every_us: u64,
-    pub loss: u64,
-    pub slow: u64,
-    pub kill: u64,
-    pub power_cut: u64,
-    pub power_cut_all: u64,
-    pub wipe: u64,
-    pub old_copy: u64,
-    pub pause: u64,
-    pub clock: u64,
-    pub partition: u64,
-    pub controller: u64,
-    pub stop: u64,
-    pub min_isr: u64,
-    pub preferred: u64,
-    pub reassign: u64,
-    pub unclean: u64,
+pub(crate) struct Faults {
+    pub(crate) every_us: u64,
+    pub(crate) loss: u64,
+    pub(crate) slow: u64,
+    pub(crate) kill: u64,
+    pub(crate) power_cut: u64,
+    pub(crate) power_cut_all: u64,
+    pub(crate) wipe: u64,
+    pub(crate) old_copy: u64,
+    pub(crate) pause: u64,
+    pub(crate) clock: u64,
+    pub(crate) partition: u64,
+    pub(crate) controller: u64,
+    pub(crate) stop: u64,
+    pub(crate) min_isr: u64,
+    pub(crate) preferred: u64,
+    pub(crate) reassign: u64,
+    pub(crate) unclean: u64,
     /// Chance of a tick to move a log's start.
-    pub retention: u64,
+    pub(crate) retention: u64,
 }
 
 impl Setup {
-    pub fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random) -> Self {
         let nodes = random.range(3, Party::NODES_MAX as u64) as usize;
         let all_flush = random.chance(250);
         let unclean = random.chance(80);

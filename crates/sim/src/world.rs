@@ -20,28 +20,28 @@ use crate::{
 };
 
 /// Everything there is, at one moment. One thread, one queue of events, one source of chance.
-pub struct World {
-    pub setup: Setup,
-    pub mutation: Option<Mutation>,
-    pub random: Random,
-    pub now_us: u64,
-    pub step: u64,
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    pub(crate) mutation: Option<Mutation>,
+    pub(crate) random: Random,
+    pub(crate) now_us: u64,
+    pub(crate) step: u64,
     queue: BinaryHeap<Reverse<Queued>>,
     queued: u64,
     pub(crate) next_id: u64,
-    pub network: Network,
-    pub controllers: Controllers,
-    pub nodes: Vec<Node>,
-    pub clients: Vec<Client>,
-    pub topics: Vec<(TopicName, TopicId)>,
-    pub ghost: Ghost,
+    pub(crate) network: Network,
+    pub(crate) controllers: Controllers,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) topics: Vec<(TopicName, TopicId)>,
+    pub(crate) ghost: Ghost,
     /// Partitions that the checkers must look at after this step.
     dirty: Vec<bool>,
     /// No more faults: everything comes back.
-    pub healing: bool,
-    pub counts: Counts,
-    pub violation: Option<Violation>,
-    pub trace: Trace,
+    pub(crate) healing: bool,
+    pub(crate) counts: Counts,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) trace: Trace,
 }
 
 struct Queued {
@@ -51,7 +51,7 @@ struct Queued {
 }
 
 impl World {
-    pub fn new(seed: u64, mutation: Option<Mutation>, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, mutation: Option<Mutation>, trace: Trace) -> Self {
         let mut random = Random::new(seed);
         let setup = Setup::draw(&mut random);
         let topic = |p: usize| (topic_name(p), TopicId(Uuid::from_u128(p as u128 + 1)));
@@ -80,23 +80,23 @@ impl World {
         world
     }
 
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.now_us / 1_000
     }
 
     /// A number that nothing else has: for calls, connections, values.
-    pub fn fresh_id(&mut self) -> u64 {
+    pub(crate) fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
-    pub fn schedule(&mut self, after_us: u64, event: Event) {
+    pub(crate) fn schedule(&mut self, after_us: u64, event: Event) {
         self.queued += 1;
         self.queue.push(Reverse(Queued { at_us: self.now_us + after_us, number: self.queued, event }));
     }
 
     /// One event, and then all the invariants.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let Some(Reverse(next)) = self.queue.pop() else { return };
         self.now_us = next.at_us;
         self.step += 1;
@@ -104,7 +104,7 @@ impl World {
         self.check_dirty();
     }
 
-    pub fn dispatch(&mut self, event: Event) {
+    pub(crate) fn dispatch(&mut self, event: Event) {
         if let Some(node) = event.node()
             && self.nodes[node].paused
         {
@@ -151,7 +151,7 @@ impl World {
     }
 
     /// A node's log or high watermark may have changed: is what it takes for committed really so?
-    pub fn replica_changed(&mut self, n: usize, p: usize) {
+    pub(crate) fn replica_changed(&mut self, n: usize, p: usize) {
         let flush = self.setup.partitions[p].flush;
         let Some((local, log)) = self.nodes[n].both(p) else { return };
         let high_watermark = local.replica.high_watermark();
@@ -183,12 +183,12 @@ impl World {
         self.check_at(p, checked);
     }
 
-    pub fn touch(&mut self, p: usize) {
+    pub(crate) fn touch(&mut self, p: usize) {
         self.dirty[p] = true;
     }
 
     /// The controllers committed a new state of the partition.
-    pub fn partition_changed(&mut self, p: usize, before: &Image, command: &Command) {
+    pub(crate) fn partition_changed(&mut self, p: usize, before: &Image, command: &Command) {
         let name = &self.topics[p].0;
         let Some(now) = self.controllers.image.partition(name.as_str(), PartitionIndex(0)) else { return };
         let ghost = &mut self.ghost.partitions[p];
@@ -221,7 +221,9 @@ impl World {
                 continue;
             }
             let name = &self.topics[p].0;
-            let Some(partition) = self.controllers.image.partition(name.as_str(), PartitionIndex(0)) else { continue };
+            let Some(partition) = self.controllers.image.partition(name.as_str(), PartitionIndex(0)) else {
+                continue;
+            };
             let image = &self.controllers.image;
             let checked = r2::check(&self.ghost.partitions[p], &mut self.nodes, image, p, partition)
                 .and_then(|()| r3::check(&self.nodes, p, partition));
@@ -230,7 +232,7 @@ impl World {
     }
 
     /// Keeps the first violation.
-    pub fn check(&mut self, checked: Checked) {
+    pub(crate) fn check(&mut self, checked: Checked) {
         if let Err(violation) = checked
             && self.violation.is_none()
         {
@@ -239,19 +241,19 @@ impl World {
         }
     }
 
-    pub fn check_at(&mut self, p: usize, checked: Checked) {
+    pub(crate) fn check_at(&mut self, p: usize, checked: Checked) {
         self.check(checked.map_err(|v| Violation { message: format!("partition {p}: {}", v.message), ..v }));
     }
 
-    pub fn tracing(&self) -> bool {
+    pub(crate) fn tracing(&self) -> bool {
         self.trace.is_on()
     }
 
-    pub fn trace(&mut self, who: impl fmt::Display, what: fmt::Arguments<'_>) {
+    pub(crate) fn trace(&mut self, who: impl fmt::Display, what: fmt::Arguments<'_>) {
         self.trace.line(self.step, self.now_us, who, what);
     }
 
-    pub fn partition(&self, p: usize) -> Option<&Partition> {
+    pub(crate) fn partition(&self, p: usize) -> Option<&Partition> {
         self.controllers.image.partition(self.topics[p].0.as_str(), PartitionIndex(0))
     }
 }
@@ -262,7 +264,7 @@ fn topic_name(p: usize) -> TopicName {
 }
 
 /// The partition that stands for a topic.
-pub fn partition_of(topic: &TopicName) -> usize {
+pub(crate) fn partition_of(topic: &TopicName) -> usize {
     topic.as_str()[1..].parse().unwrap_or(0)
 }
 

@@ -35,11 +35,22 @@ pub(crate) struct State {
     pub(crate) replica: Replica,
     /// Recovery point and start of a log that is offline: they must stay in the checkpoints, or the next start would
     /// take damage for a torn tail and cut it.
-    kept: Option<(Offset, Offset)>,
-    /// The recovery point as the checkpoint has it: the next start takes nothing below it for torn.
+    kept: Option<Points>,
+    /// The greater of recovery point and high watermark as the checkpoints have them: the next start takes nothing below
+    /// the one for torn, and everything below the other for committed.
     pub(crate) checkpointed: Offset,
     /// Where the log is about to be cut, below the checkpoint, which has to say so first.
     pub(crate) to_be_cut: Option<Offset>,
+}
+
+/// What a node's checkpoints say of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Points {
+    /// Everything below was flushed.
+    pub(crate) recovery: Offset,
+    pub(crate) start: Offset,
+    /// Everything below is committed.
+    pub(crate) high_watermark: Offset,
 }
 
 /// What an append came to.
@@ -91,8 +102,10 @@ pub(crate) struct FollowerFetched {
 
 impl LocalPartition {
     pub(crate) fn new(home: Arc<Home>, name: TopicPartition, log: Log, high_watermark: Offset) -> Self {
-        let replica = Replica::new(home.node, high_watermark.min(log.end_offset()));
-        let (topic_id, checkpointed) = (log.topic_id(), log.recovery_point());
+        // What lies below the log's start is committed, and what a power cut took is not here.
+        let known = high_watermark.max(log.start_offset()).min(log.end_offset());
+        let replica = Replica::new(home.node, known);
+        let (topic_id, checkpointed) = (log.topic_id(), log.recovery_point().max(known));
         let state = State { log: Some(log), replica, kept: None, checkpointed, to_be_cut: None };
         Self::with_state(home, name, topic_id, state)
     }
@@ -106,7 +119,7 @@ impl LocalPartition {
         start: Offset,
     ) -> Self {
         let replica = Replica::new(home.node, Offset(0));
-        let kept = Some((recovery_point, start));
+        let kept = Some(Points { recovery: recovery_point, start, high_watermark: Offset(0) });
         let state = State { log: None, replica, kept, checkpointed: recovery_point, to_be_cut: None };
         Self::with_state(home, name, topic_id, state)
     }
@@ -123,23 +136,28 @@ impl LocalPartition {
         }
     }
 
-    /// Recovery point and start, for the checkpoints; `None` once the partition was closed.
-    pub(crate) fn points(&self) -> Option<(Offset, Offset)> {
+    /// What the checkpoints are to say; `None` once the partition was closed.
+    pub(crate) fn points(&self) -> Option<Points> {
         let state = self.state.lock();
         let cut = state.to_be_cut.unwrap_or(Offset(i64::MAX));
-        let of_log = |log: &Log| (log.recovery_point().min(cut), log.start_offset());
+        let of_log = |log: &Log| Points {
+            recovery: log.recovery_point().min(cut),
+            start: log.start_offset(),
+            high_watermark: state.replica.high_watermark().min(cut),
+        };
         state.log.as_ref().map(of_log).or(state.kept)
     }
 
-    /// The checkpoint has this recovery point now.
-    pub(crate) fn checkpointed(&self, recovery_point: Offset) {
-        self.state.lock().checkpointed = recovery_point;
+    /// The checkpoints say this now.
+    pub(crate) fn checkpointed(&self, points: Points) {
+        self.state.lock().checkpointed = points.recovery.max(points.high_watermark);
     }
 
     /// Serves nothing any more; the files stay as they are, and the checkpoints go on speaking of them.
     pub(crate) fn take_offline(&self) {
-        if let Some(log) = self.take_log() {
-            self.state.lock().kept = Some((log.recovery_point(), log.start_offset()));
+        let points = self.points();
+        if self.take_log().is_some() {
+            self.state.lock().kept = points;
         }
     }
 
@@ -187,6 +205,11 @@ impl LocalPartition {
             under_replicated: led.is_some_and(|s| s.isr.len() < s.replicas.len()),
             under_min_isr: led.is_some_and(|s| s.isr.len() < s.min_isr as usize),
         }
+    }
+
+    /// Whether the topic wants its records on disk before they count, and some are not.
+    pub(crate) fn waits_for_flush(&self) -> bool {
+        self.with_log(|log| log_end(log).counted < log.end_offset()).unwrap_or(false)
     }
 
     /// Whether this node leads and there are followers.

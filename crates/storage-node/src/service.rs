@@ -20,11 +20,12 @@ use crate::{
     disk::DiskGuard,
     folder::{self, FolderError},
     home::Home,
+    partition::Points,
     producer_ids::ProducerIds,
     replication::{FetchConfig, Fetchers, Sessions},
     scrub,
     session::Session,
-    store::{Points, Store},
+    store::{Checkpoints, Store},
     upkeep,
 };
 
@@ -167,6 +168,13 @@ pub async fn start(
     let (fetchers, fetching) = Fetchers::new();
     let store = Arc::new(Store::new(home, opened.dir, files, opened.partitions, fetchers));
 
+    if !was_clean {
+        // A log that a power cut made shorter must not grow again below a high watermark from before.
+        let store = store.clone();
+        tokio::task::spawn_blocking(move || store.write_checkpoints())
+            .await
+            .map_err(std::io::Error::other)??;
+    }
     health.set_unready("not registered with the controller yet");
     let controllers = ControllerClient::new(config.controllers.clone());
     let (active, is_active) = watch::channel(false);
@@ -377,21 +385,24 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 /// Closes every log, then makes all of them durable at once, then says so: in this order, since the checkpoints and
 /// the mark must never speak for what is not there.
 fn close(store: &Store) {
-    let mut points = Points::default();
+    let mut points = Checkpoints::default();
     let mut clean = true;
     for partition in store.all() {
-        let high_watermark = partition.committed_end();
+        let point = partition.points();
         let Some(log) = partition.take_log() else {
             // Offline: a clean mark would have the next start trust what this one could not.
             clean = false;
-            if let Some((recovery, start)) = partition.points() {
-                points.add(&partition.name, recovery, start, None);
+            if let Some(point) = point {
+                points.add(&partition.name, point);
             }
             continue;
         };
-        let start = log.start_offset();
         match log.close_unsynced() {
-            Ok(end) => points.add(&partition.name, end, start, high_watermark),
+            Ok(end) => {
+                if let Some(point) = point {
+                    points.add(&partition.name, Points { recovery: end, ..point });
+                }
+            }
             Err(error) => {
                 // Without the mark the next start recovers.
                 tracing::error!(partition = %partition.name, %error, "a log was not closed");

@@ -14,7 +14,7 @@ use replica::{Adopted, PartitionState};
 
 use crate::{
     home::Home,
-    partition::LocalPartition,
+    partition::{LocalPartition, Points},
     replication::{Fetchers, IsrKeeper, Reports, state_of},
 };
 
@@ -173,6 +173,11 @@ impl Store {
             if decided.recovering {
                 self.isr.consider(local);
             }
+            if local.waits_for_flush() && tokio::runtime::Handle::try_current().is_ok() {
+                // What came as a follower's and was not synced yet: nothing is committed before it is.
+                let local = local.clone();
+                tokio::task::spawn_blocking(move || local.flush_all());
+            }
         }
         self.fetchers.assign(local);
         self.report_if_asked(local, partition);
@@ -293,19 +298,19 @@ impl Store {
 
     /// Writes where recovery begins and where each log starts.
     pub(crate) fn write_checkpoints(&self) -> Result<(), DataDirError> {
-        let mut points = Points::default();
+        let mut points = Checkpoints::default();
         // One at a time: an older checkpoint must not replace a newer one.
         let mut dropped = self.dropped.lock();
         let mut written = Vec::new();
         for partition in self.all() {
-            if let Some((recovery, start)) = partition.points() {
-                points.add(&partition.name, recovery, start, partition.committed_end());
-                written.push((partition, recovery));
+            if let Some(point) = partition.points() {
+                points.add(&partition.name, point);
+                written.push((partition, point));
             }
         }
         points.write(&self.dir)?;
         dropped.clear();
-        written.iter().for_each(|(partition, recovery)| partition.checkpointed(*recovery));
+        written.iter().for_each(|(partition, point)| partition.checkpointed(*point));
 
         Ok(())
     }
@@ -313,30 +318,23 @@ impl Store {
 
 /// Where recovery begins, where each log starts, and what is known to be committed: one file each for all partitions.
 #[derive(Default)]
-pub(crate) struct Points {
+pub(crate) struct Checkpoints {
     recovery: BTreeMap<TopicPartition, Offset>,
     starts: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
 }
 
-impl Points {
-    pub(crate) fn add(
-        &mut self,
-        partition: &TopicPartition,
-        recovery: Offset,
-        start: Offset,
-        high_watermark: Option<Offset>,
-    ) {
-        // What is missing from a checkpoint counts as 0.
-        if recovery > Offset(0) {
-            self.recovery.insert(partition.clone(), recovery);
-        }
-        if start > Offset(0) {
-            self.starts.insert(partition.clone(), start);
-        }
-        if let Some(high_watermark) = high_watermark.filter(|h| *h > Offset(0)) {
-            self.high_watermarks.insert(partition.clone(), high_watermark);
-        }
+impl Checkpoints {
+    pub(crate) fn add(&mut self, partition: &TopicPartition, points: Points) {
+        let note = |offsets: &mut BTreeMap<_, _>, offset: Offset| {
+            // What is missing from a checkpoint counts as 0.
+            if offset > Offset(0) {
+                offsets.insert(partition.clone(), offset);
+            }
+        };
+        note(&mut self.recovery, points.recovery);
+        note(&mut self.starts, points.start);
+        note(&mut self.high_watermarks, points.high_watermark);
     }
 
     pub(crate) fn write(&self, dir: &DataDir) -> Result<(), DataDirError> {

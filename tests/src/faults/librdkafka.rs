@@ -25,8 +25,11 @@ use super::{
 struct Context(Arc<Workload>);
 
 impl ClientContext for Context {
-    // Its log is about connections that break, which is what the faults are for.
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        if let Some(debug) = &self.0.client_debug {
+            debug.write(facility, message);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
@@ -73,6 +76,14 @@ pub fn client_config(bootstrap: &str) -> ClientConfig {
     config
 }
 
+/// What it logs is about connections that break, which is what the faults are for: nothing, unless asked for.
+fn with_debug(mut config: ClientConfig, workload: &Workload) -> ClientConfig {
+    if let Some(debug) = &workload.client_debug {
+        config.set("debug", &debug.contexts).set_log_level(RDKafkaLogLevel::Debug);
+    }
+    config
+}
+
 /// An idempotent producer with acks=all that gives a record up after so long.
 pub fn producer_config(bootstrap: &str, give_up: Duration) -> ClientConfig {
     let mut config = client_config(bootstrap);
@@ -94,7 +105,7 @@ pub fn produce(
     mut random: Rng,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        let config = producer_config(&bootstrap, give_up);
+        let config = with_debug(producer_config(&bootstrap, give_up), &workload);
         let pause = Duration::from_secs_f64(1.0 / (workload.rate * share));
         while workload.produces() {
             // Each gets a number of its own: one that replaces another after a fatal error has no order with it.
@@ -150,7 +161,7 @@ fn read_until_stopped(
     bootstrap: &str,
     reader: &SharedReader,
 ) -> Result<(), KafkaError> {
-    let mut config = client_config(bootstrap);
+    let mut config = with_debug(client_config(bootstrap), workload);
     // Without one, librdkafka does not take an assignment; nothing is committed.
     config.set("group.id", "faults").set("enable.auto.commit", "false");
     config.set("auto.offset.reset", "error").set("check.crcs", "true");

@@ -68,6 +68,9 @@ pub struct Options {
     /// `storage.…`, `controller.…`, `gateway.…` or `log.…` settings of the processes, as KEY=VALUE.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+    /// Contexts of librdkafka (`eos,broker,msg`) whose debug log goes to librdkafka.log.
+    #[arg(long, value_name = "CONTEXTS")]
+    pub client_debug: Option<String>,
     /// Keep logs, data and history of runs that passed, too.
     #[arg(long)]
     pub keep: bool,

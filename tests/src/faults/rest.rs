@@ -186,7 +186,7 @@ mod tests {
     use crate::faults::value::Values;
 
     fn of(answer: Result<(u16, Value), Error>) -> Outcome {
-        let workload = Workload::new("t", 1, Values { seed: 1, bytes_max: 100 }, 1.0);
+        let workload = Workload::new("t", 1, Values { seed: 1, bytes_max: 100 }, 1.0, None);
         outcome(&answer, 0, 0, &workload)
     }
 

@@ -26,7 +26,7 @@ use super::{
     strike::strikes,
     value::Values,
     watcher,
-    workload::{SharedReader, Workload, reader},
+    workload::{ClientDebug, SharedReader, Workload, reader},
 };
 
 const TOPIC: &str = "faults";
@@ -140,14 +140,23 @@ pub fn spec(options: &Options, faults: &[Fault], seed: u64) -> anyhow::Result<Si
 async fn make_topic(options: &Options, admin: &Admin, topic: &str) -> anyhow::Result<()> {
     let min_insync = options.min_insync.min(options.replication_factor).to_string();
     // Small segments, or there would be none that is sealed and has an index.
-    let configs = [("min.insync.replicas", min_insync), ("segment.bytes", (1 << 20).to_string())];
+    let configs = [("min.insync.replicas", min_insync), ("segment.bytes", (128 << 10).to_string())];
     admin.create_topic(topic, options.partitions, options.replication_factor, &configs).await?;
     Ok(())
 }
 
-fn workload(options: &Options, topic: &str, seed: u64, rate: f64) -> Arc<Workload> {
+fn workload(
+    options: &Options,
+    topic: &str,
+    seed: u64,
+    rate: f64,
+    folder: &Path,
+) -> anyhow::Result<Arc<Workload>> {
     let values = Values { seed, bytes_max: options.record_bytes_max };
-    Arc::new(Workload::new(topic, options.partitions, values, rate))
+    let debug = options.client_debug.as_deref();
+    let debug =
+        debug.map(|contexts| ClientDebug::new(contexts, &folder.join("librdkafka.log"))).transpose()?;
+    Ok(Arc::new(Workload::new(topic, options.partitions, values, rate, debug)))
 }
 
 /// A run against processes of our own. `result` has who ran; the rest is filled in.
@@ -169,7 +178,7 @@ pub async fn run(
     let arena = Arc::new(Arena::new(site.clone(), admin.clone(), TOPIC, &folder.join("faults.log"))?);
     // Everything must fit on the small disk twice: before it is filled up, and once more after it was freed.
     let rate = if faults.contains(&Fault::DiskFull) { options.rate / 2.0 } else { options.rate };
-    let workload = workload(options, TOPIC, result.seed, rate);
+    let workload = workload(options, TOPIC, result.seed, rate, folder)?;
     let mut clients = Clients::start(&workload, &admin, site.rest(), &mut random);
 
     let begun = Instant::now();
@@ -232,7 +241,7 @@ pub async fn run_against(
     let admin = Admin::new(options.bootstrap.clone());
     let topic = format!("faults-{:016x}", result.seed);
     make_topic(options, &admin, &topic).await?;
-    let workload = workload(options, &topic, result.seed, options.rate);
+    let workload = workload(options, &topic, result.seed, options.rate, folder)?;
     let mut clients = Clients::start(&workload, &admin, options.rest.clone(), &mut random);
     let until = Instant::now() + Duration::from_secs(options.seconds);
     while Instant::now() < until {

@@ -87,6 +87,8 @@ async fn ask(
         Ok(told) => {
             for told in told {
                 match told.error_code {
+                    // A new leader that does not know it yet says so, which is no step back.
+                    0 if told.high_watermark < 0 => workload.note("Fetch: high watermark not known"),
                     0 => seen.lock().unwrap().observe(
                         told.partition,
                         Through::Fetch,

@@ -1,9 +1,13 @@
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::Write,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Instant,
 };
 
 use super::{
@@ -20,6 +24,7 @@ pub struct Workload {
     pub history: History,
     /// Records a second of all producers together.
     pub rate: f64,
+    pub client_debug: Option<ClientDebug>,
     producers: AtomicU32,
     stop_producing: AtomicBool,
     stop_reading: AtomicBool,
@@ -27,17 +32,46 @@ pub struct Workload {
     problems: Mutex<Vec<String>>,
 }
 
+/// Where librdkafka's debug log goes.
+pub struct ClientDebug {
+    /// As its property `debug` names them.
+    pub contexts: String,
+    begun: Instant,
+    file: Mutex<File>,
+}
+
+impl ClientDebug {
+    /// # Errors
+    /// The file cannot be made.
+    pub fn new(contexts: &str, path: &Path) -> std::io::Result<Self> {
+        let file = Mutex::new(File::create(path)?);
+        Ok(Self { contexts: contexts.to_owned(), begun: Instant::now(), file })
+    }
+
+    pub fn write(&self, facility: &str, message: &str) {
+        let at = self.begun.elapsed().as_secs_f64();
+        let _ = writeln!(self.file.lock().unwrap(), "{at:9.3} {facility} {message}");
+    }
+}
+
 /// What a reader has been given so far.
 pub type SharedReader = Arc<Mutex<Reader>>;
 
 impl Workload {
-    pub fn new(topic: &str, partitions: i32, values: Values, rate: f64) -> Self {
+    pub fn new(
+        topic: &str,
+        partitions: i32,
+        values: Values,
+        rate: f64,
+        client_debug: Option<ClientDebug>,
+    ) -> Self {
         Self {
             topic: topic.to_owned(),
             partitions,
             values,
             history: History::default(),
             rate,
+            client_debug,
             producers: AtomicU32::default(),
             stop_producing: AtomicBool::default(),
             stop_reading: AtomicBool::default(),

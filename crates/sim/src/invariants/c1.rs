@@ -5,7 +5,7 @@ use metadata::Partition;
 use super::{Checked, hold};
 use crate::ghost::GhostPartition;
 
-pub fn adopted(ghost: &GhostPartition, state: &Partition) -> Checked {
+pub(crate) fn adopted(ghost: &GhostPartition, state: &Partition) -> Checked {
     hold("C1", ghost.states.get(&state.epoch) == Some(state), || {
         format!("{state:?} was adopted, committed is {:?}", ghost.states.get(&state.epoch))
     })

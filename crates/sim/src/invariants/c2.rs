@@ -5,7 +5,7 @@ use metadata::{Command, Image};
 use super::{Checked, hold};
 
 /// A node's image, made of a snapshot and deltas, against the controllers' of the same version.
-pub fn prefix(theirs: &Image, committed: &Image) -> Checked {
+pub(crate) fn prefix(theirs: &Image, committed: &Image) -> Checked {
     let same = theirs.cluster_id == committed.cluster_id
         && theirs.nodes == committed.nodes
         && theirs.topics == committed.topics
@@ -15,7 +15,7 @@ pub fn prefix(theirs: &Image, committed: &Image) -> Checked {
 }
 
 /// Everything again from the first command.
-pub fn replayed<'a>(commands: impl Iterator<Item = (u64, &'a Command)>, image: &Image) -> Checked {
+pub(crate) fn replayed<'a>(commands: impl Iterator<Item = (u64, &'a Command)>, image: &Image) -> Checked {
     let mut again = Image::default();
     for (version, command) in commands {
         again.version = version;

@@ -2,21 +2,21 @@
 
 use std::fmt;
 
-pub mod c1;
-pub mod c2;
-pub mod r1;
-pub mod r10;
-pub mod r11;
-pub mod r12;
-pub mod r13;
-pub mod r2;
-pub mod r3;
-pub mod r4;
-pub mod r5;
-pub mod r6;
-pub mod r7;
-pub mod r8;
-pub mod r9;
+pub(crate) mod c1;
+pub(crate) mod c2;
+pub(crate) mod r1;
+pub(crate) mod r10;
+pub(crate) mod r11;
+pub(crate) mod r12;
+pub(crate) mod r13;
+pub(crate) mod r2;
+pub(crate) mod r3;
+pub(crate) mod r4;
+pub(crate) mod r5;
+pub(crate) mod r6;
+pub(crate) mod r7;
+pub(crate) mod r8;
+pub(crate) mod r9;
 
 /// Something that must never be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Violation {
     pub message: String,
 }
 
-pub type Checked = Result<(), Violation>;
+pub(crate) type Checked = Result<(), Violation>;
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

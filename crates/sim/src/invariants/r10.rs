@@ -6,7 +6,7 @@ use metadata::Image;
 use super::{Checked, hold};
 
 /// A node registered; `spoiled` says that its disk lost something since it registered before.
-pub fn registered(image: &Image, node: NodeId, spoiled: bool) -> Checked {
+pub(crate) fn registered(image: &Image, node: NodeId, spoiled: bool) -> Checked {
     if !spoiled {
         return Ok(());
     }
@@ -14,6 +14,8 @@ pub fn registered(image: &Image, node: NodeId, spoiled: bool) -> Checked {
     let kept = image.topics.values().flat_map(|t| t.partitions.iter()).find(keeps);
     hold("R10", kept.is_none(), || {
         let places = kept.map(|p| (&p.isr, &p.elr));
-        format!("node {node} registered with a disk that lost something and keeps its place in (ISR, ELR) {places:?}")
+        format!(
+            "node {node} registered with a disk that lost something and keeps its place in (ISR, ELR) {places:?}"
+        )
     })
 }

@@ -7,9 +7,17 @@ use super::{Checked, hold};
 use crate::ghost::GhostPartition;
 
 /// A leader that was elected from the last known members begins; it has what was committed up to `agreed`.
-pub fn recovered(ghost: &GhostPartition, unclean: bool, epoch: LeaderEpoch, agreed: Offset) -> Checked {
+pub(crate) fn recovered(
+    ghost: &GhostPartition,
+    unclean: bool,
+    epoch: LeaderEpoch,
+    agreed: Offset,
+) -> Checked {
     let excused = unclean || ghost.bereaved;
     hold("R12", excused || agreed >= ghost.end(), || {
-        format!("RECOVERING in epoch {epoch} kept {agreed} of {} though no disk lost committed records", ghost.end())
+        format!(
+            "RECOVERING in epoch {epoch} kept {agreed} of {} though no disk lost committed records",
+            ghost.end()
+        )
     })
 }

@@ -4,6 +4,6 @@
 use super::{Checked, hold};
 
 /// What is still missing when the time for it is over; empty when nothing is.
-pub fn settled(missing: &[String]) -> Checked {
+pub(crate) fn settled(missing: &[String]) -> Checked {
     hold("R13", missing.is_empty(), || format!("after healing: {}", missing.join("; ")))
 }

@@ -5,7 +5,13 @@ use metadata::{Image, Partition};
 use super::{Checked, hold};
 use crate::{ghost::GhostPartition, node::Node};
 
-pub fn check(ghost: &GhostPartition, nodes: &mut [Node], image: &Image, number: usize, partition: &Partition) -> Checked {
+pub(crate) fn check(
+    ghost: &GhostPartition,
+    nodes: &mut [Node],
+    image: &Image,
+    number: usize,
+    partition: &Partition,
+) -> Checked {
     if ghost.doubt.is_some() {
         return Ok(());
     }

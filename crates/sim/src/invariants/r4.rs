@@ -7,7 +7,7 @@ use super::{Checked, hold};
 use crate::ghost::GhostPartition;
 
 /// A leader's high watermark moved up; worked out again from the committed states and the fetches that were seen.
-pub fn advanced(
+pub(crate) fn advanced(
     ghost: &GhostPartition,
     me: NodeId,
     epoch: LeaderEpoch,
@@ -28,12 +28,14 @@ pub fn advanced(
     for member in state.isr.iter().copied().chain(proposed).filter(|n| *n != me) {
         let fetched = leadership.fetches.get(&member).map(|(_, offset)| *offset);
         hold("R4", fetched.is_some_and(|f| f >= high_watermark), || {
-            format!("high watermark {high_watermark} in epoch {epoch} though node {member} fetched {fetched:?}")
+            format!(
+                "high watermark {high_watermark} in epoch {epoch} though node {member} fetched {fetched:?}"
+            )
         })?;
     }
     Ok(())
 }
 
-pub fn shown(before: Offset, now: Offset) -> Checked {
+pub(crate) fn shown(before: Offset, now: Offset) -> Checked {
     hold("R4", now >= before, || format!("a client saw high watermark {before} and then {now}"))
 }

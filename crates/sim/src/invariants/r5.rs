@@ -8,13 +8,14 @@ use super::{Checked, hold};
 use crate::ghost::GhostPartition;
 
 /// The controllers took a leader's proposal.
-pub fn taken(ghost: &GhostPartition, image: &Image, before: &Partition, after: &Partition) -> Checked {
+pub(crate) fn taken(ghost: &GhostPartition, image: &Image, before: &Partition, after: &Partition) -> Checked {
     for member in after.isr.iter().filter(|n| !before.isr.contains(n)) {
         let Some(node) = image.nodes.get(member) else { continue };
         hold("R5", node.state == NodeState::Active, || {
             format!("node {member} joined ISR {:?} while it is {}", after.isr, node.state)
         })?;
-        let fetch = ghost.leaderships.get(&before.leader_epoch).and_then(|l| Some((l.start, l.fetches.get(member)?)));
+        let fetch =
+            ghost.leaderships.get(&before.leader_epoch).and_then(|l| Some((l.start, l.fetches.get(member)?)));
         let joins = fetch.is_some_and(|(start, (epoch, end))| *end >= start && *epoch == node.epoch);
         hold("R5", joins, || {
             let epoch: NodeEpoch = node.epoch;

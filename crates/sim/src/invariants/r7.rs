@@ -6,10 +6,12 @@ use domain::{LeaderEpoch, Offset};
 use super::{Checked, hold};
 use crate::{disk::Batch, ghost::GhostPartition};
 
-pub fn truncated(ghost: &GhostPartition, epoch: LeaderEpoch, to: Offset, gone: &[Batch]) -> Checked {
+pub(crate) fn truncated(ghost: &GhostPartition, epoch: LeaderEpoch, to: Offset, gone: &[Batch]) -> Checked {
     if !ghost.counts(epoch) {
         return Ok(());
     }
     let committed = gone.iter().find(|batch| ghost.has_by(batch, epoch));
-    hold("R7", committed.is_none(), || format!("a truncation to {to} in epoch {epoch} cut {committed:?}, which is committed"))
+    hold("R7", committed.is_none(), || {
+        format!("a truncation to {to} in epoch {epoch} cut {committed:?}, which is committed")
+    })
 }

@@ -5,7 +5,12 @@ use domain::{LeaderEpoch, Offset};
 use super::{Checked, hold};
 use crate::ghost::GhostPartition;
 
-pub fn acknowledged(ghost: &GhostPartition, epoch: LeaderEpoch, offset: Offset, value: u64) -> Checked {
+pub(crate) fn acknowledged(
+    ghost: &GhostPartition,
+    epoch: LeaderEpoch,
+    offset: Offset,
+    value: u64,
+) -> Checked {
     if !ghost.counts(epoch) {
         return Ok(());
     }

@@ -5,7 +5,12 @@ use domain::{LeaderEpoch, Offset};
 use super::{Checked, hold};
 use crate::{disk::Batch, ghost::GhostPartition};
 
-pub fn consumed(ghost: &GhostPartition, epoch: LeaderEpoch, position: Offset, batches: &[Batch]) -> Checked {
+pub(crate) fn consumed(
+    ghost: &GhostPartition,
+    epoch: LeaderEpoch,
+    position: Offset,
+    batches: &[Batch],
+) -> Checked {
     if !ghost.counts(epoch) {
         return Ok(());
     }

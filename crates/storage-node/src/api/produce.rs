@@ -86,6 +86,11 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
         );
     }
     if request.acks == 0 {
+        if produce.waits.iter().any(|w| w.flush) {
+            // Nobody waits for the sync, but nobody sees the records before it.
+            let waits = produce.waits;
+            tokio::task::spawn_blocking(move || flush(waits));
+        }
         return Ok(if failed { Reply::Close } else { Reply::None });
     }
     let response = ProduceResponse::default().with_responses(responses);

@@ -212,13 +212,32 @@ fn a_cut_below_the_checkpointed_recovery_point_is_checkpointed_first() {
     leader.append(&batch(b"x"), false, 2_000).unwrap();
     replicate(&leader, &follower);
     follower.flush_all().unwrap();
-    follower.checkpointed(follower.points().unwrap().0);
+    follower.checkpointed(follower.points().unwrap());
     follower.adopt(&led_by(LEADER, 1, &[LEADER, FOLLOWER], 2), None);
     let asked = follower.position(LEADER).unwrap();
     let diverging = || Answer::Diverging { epoch: LeaderEpoch(0), end: Offset(0) };
     assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::CheckpointFirst);
-    assert_eq!((end(&follower), follower.points().unwrap().0), (Offset(1), Offset(0)));
-    follower.checkpointed(Offset(0));
+    assert_eq!((end(&follower), follower.points().unwrap().recovery), (Offset(1), Offset(0)));
+    follower.checkpointed(follower.points().unwrap());
     assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::Done);
     assert_eq!(end(&follower), Offset(0));
+}
+
+/// The checkpoint had what the log lost to a power cut; once the log had grown again, what was new counted as committed.
+#[test]
+fn a_high_watermark_beyond_the_log_is_forgotten_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = partition(LEADER, dir.path(), TopicConfig::default()).take_log().unwrap();
+    let name = TopicPartition::new(TopicName::new("t").unwrap(), PartitionIndex(0));
+    let reopened = LocalPartition::new(Arc::new(Home::new(LEADER)), name, log, Offset(50));
+    assert_eq!(reopened.points().unwrap().high_watermark, Offset(0));
+}
+
+#[test]
+fn what_a_follower_begins_anew_behind_is_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, follower) = pair(dir.path());
+    let asked = follower.position(LEADER).unwrap();
+    let taken = follower.take_answer(LEADER, asked, Answer::OutOfRange { start: Offset(7) }).unwrap();
+    assert_eq!((taken, end(&follower), follower.committed_end()), (Taken::Done, Offset(7), Some(Offset(7))));
 }

@@ -3,7 +3,7 @@ use domain::{LeaderEpoch, NodeId, Offset};
 use records::BatchHeader;
 
 use crate::{
-    clock::{now_ms, uptime_ms},
+    clock::now_ms,
     errors::PartitionError,
     partition::{LocalPartition, State, flushes, log_end},
 };
@@ -141,7 +141,8 @@ impl LocalPartition {
                 if end > start && replica.truncated(start) {
                     self.committed_was_cut();
                 }
-                replica.appended(uptime_ms(), log_end(log));
+                // What lies below a leader's start is committed.
+                replica.answered(asked.leader_epoch, start, log_end(log));
                 Ok(Taken::Done)
             }
         }
