@@ -23,6 +23,13 @@ impl DiskGuard {
         self.low.load(Ordering::Relaxed)
     }
 
+    /// A write found no room: producers are refused at once, until the next look.
+    pub(crate) fn is_full(&self) {
+        if !self.low.swap(true, Ordering::Relaxed) {
+            tracing::error!("the disk is full: producers are refused");
+        }
+    }
+
     /// Looks at the disk. It is low below the reserve, and stays low until there is a tenth more.
     pub(crate) fn check(&self, dir: &DataDir) -> std::io::Result<()> {
         let disk = rustix::fs::statvfs(dir.path())?;

@@ -12,6 +12,10 @@ use wire::ResponseError;
 pub(crate) enum PartitionError {
     #[error("the partition's log is offline on this node")]
     Offline,
+    #[error("the storage node's disk is almost full: records are refused until there is room")]
+    DiskLow,
+    #[error("a batch of this producer before this one was refused ({0:?})")]
+    BehindRefused(ResponseError),
     #[error("the high watermark is not known yet")]
     OffsetNotAvailable,
     #[error("offset {offset} of a follower is out of range, the log holds {start} to {end}")]
@@ -31,9 +35,30 @@ pub(crate) enum PartitionError {
 }
 
 impl PartitionError {
+    /// Whether the reason passes by itself, and nothing was written: the same batch may come again.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            PartitionError::DiskLow | PartitionError::Replica(ReplicaRefusal::NotEnoughReplicas { .. }) => {
+                true
+            }
+            error => error.is_no_space(),
+        }
+    }
+
+    /// Whether the disk is full.
+    pub(crate) fn is_no_space(&self) -> bool {
+        match self {
+            PartitionError::Append(AppendError::Log(error)) | PartitionError::Log(error) => {
+                error.is_no_space()
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn code(&self) -> ResponseError {
         match self {
-            PartitionError::Offline => ResponseError::KafkaStorageError,
+            PartitionError::Offline | PartitionError::DiskLow => ResponseError::KafkaStorageError,
+            PartitionError::BehindRefused(reason) => *reason,
             PartitionError::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
             PartitionError::FollowerOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             PartitionError::LaterEpoch { .. } => ResponseError::UnknownServerError,

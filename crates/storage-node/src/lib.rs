@@ -9,6 +9,7 @@ mod folder;
 mod home;
 mod partition;
 mod producer_ids;
+mod refused;
 mod replication;
 mod scrub;
 mod service;

@@ -11,6 +11,7 @@ use crate::{
     clock::uptime_ms,
     errors::PartitionError,
     home::Home,
+    refused::Refused,
     scrub::Look,
     watchers::{News, Subscribers, Watchers},
 };
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) checkpointed: Offset,
     /// Where the log is about to be cut, below the checkpoint, which has to say so first.
     pub(crate) to_be_cut: Option<Offset>,
+    /// Of this leadership.
+    refused: Refused,
 }
 
 /// What a node's checkpoints say of a partition.
@@ -106,7 +109,14 @@ impl LocalPartition {
         let known = high_watermark.max(log.start_offset()).min(log.end_offset());
         let replica = Replica::new(home.node, known);
         let (topic_id, checkpointed) = (log.topic_id(), log.recovery_point().max(known));
-        let state = State { log: Some(log), replica, kept: None, checkpointed, to_be_cut: None };
+        let state = State {
+            log: Some(log),
+            replica,
+            kept: None,
+            checkpointed,
+            to_be_cut: None,
+            refused: Refused::default(),
+        };
         Self::with_state(home, name, topic_id, state)
     }
 
@@ -120,7 +130,14 @@ impl LocalPartition {
     ) -> Self {
         let replica = Replica::new(home.node, Offset(0));
         let kept = Some(Points { recovery: recovery_point, start, high_watermark: Offset(0) });
-        let state = State { log: None, replica, kept, checkpointed: recovery_point, to_be_cut: None };
+        let state = State {
+            log: None,
+            replica,
+            kept,
+            checkpointed: recovery_point,
+            to_be_cut: None,
+            refused: Refused::default(),
+        };
         Self::with_state(home, name, topic_id, state)
     }
 
@@ -176,6 +193,12 @@ impl LocalPartition {
         }
     }
 
+    /// Whether this replica is in sync, and others are, too, as far as is known here.
+    pub(crate) fn is_with_others_in_sync(&self) -> bool {
+        let state = self.state.lock();
+        state.replica.state().is_some_and(|s| s.isr.len() > 1 && s.isr.contains(&self.home.node))
+    }
+
     /// Whether nobody else is in sync, as far as is known here.
     pub(crate) fn is_alone_in_sync(&self) -> bool {
         let state = self.state.lock();
@@ -189,9 +212,10 @@ impl LocalPartition {
         self.home.fail(format!("partition {}: {error}", self.name));
     }
 
-    /// Whether its log could not be opened, or was given up.
+    /// Whether its log could not be opened, or was given up; not whether it was closed.
     pub(crate) fn is_offline(&self) -> bool {
-        self.state.lock().log.is_none()
+        let state = self.state.lock();
+        state.log.is_none() && state.kept.is_some()
     }
 
     /// What it is, for the metrics.
@@ -242,7 +266,7 @@ impl LocalPartition {
     pub(crate) fn adopt(&self, decided: &PartitionState, config: Option<&Arc<TopicConfig>>) -> Adopted {
         let now_ms = uptime_ms();
         let mut state = self.state.lock();
-        let State { log, replica, .. } = &mut *state;
+        let State { log, replica, refused, .. } = &mut *state;
         let Some(log) = log else { return Adopted::Nothing };
         if let Some(config) = config.filter(|config| log.config() != *config) {
             log.set_config(config.clone());
@@ -251,6 +275,7 @@ impl LocalPartition {
         let adopted = replica.adopt(now_ms, decided, log_end(log));
         if let Adopted::Leads(epoch) = adopted {
             log.assign_epoch(epoch);
+            refused.clear();
         }
         drop(state);
         // Those who wait for records must learn that they wait in the wrong place.
@@ -258,22 +283,30 @@ impl LocalPartition {
         adopted
     }
 
-    /// Appends a producer's batch as the leader. `all`: it is acknowledged once it is committed (acks=all).
+    /// Appends a producer's batch as the leader. `all`: it is acknowledged once it is committed (acks=all). `room`: the
+    /// disk has some.
     pub(crate) fn append(
         &self,
         batches: &Bytes,
         all: bool,
+        room: bool,
         now_ms: i64,
     ) -> Result<AppendedHere, PartitionError> {
         let (here, advanced) = {
             let mut state = self.state.lock();
-            let State { log, replica, .. } = &mut *state;
+            let State { log, replica, refused, .. } = &mut *state;
             let epoch = replica.check_leads(None)?;
-            if all {
-                replica.check_enough_in_sync()?;
-            }
             let log = log.as_mut().ok_or(PartitionError::Offline)?;
-            let appended = log.append_as_leader(batches, epoch, now_ms)?;
+            let appended = match refused.check(batches) {
+                Some(reason) => Err(PartitionError::BehindRefused(reason)),
+                None => may_append(replica, all, room)
+                    .and_then(|()| Ok(log.append_as_leader(batches, epoch, now_ms)?)),
+            };
+            let appended = appended.inspect_err(|error| {
+                if error.passes() {
+                    refused.note(batches, error.code());
+                }
+            })?;
             let advanced = !appended.duplicate && replica.appended(uptime_ms(), log_end(log));
             // A duplicate may be one whose first answer is still waiting for its flush, or for its commit.
             let flush_first = flushes(log) && log.recovery_point() <= appended.last_offset;
@@ -500,6 +533,15 @@ impl LocalPartition {
     pub(crate) fn wake_all(&self) {
         self.commits.wake();
         self.followers.tell(true);
+    }
+}
+
+/// What stands against an append for now.
+fn may_append(replica: &Replica, all: bool, room: bool) -> Result<(), PartitionError> {
+    match room {
+        false => Err(PartitionError::DiskLow),
+        true if all => Ok(replica.check_enough_in_sync()?),
+        true => Ok(()),
     }
 }
 

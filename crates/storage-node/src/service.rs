@@ -359,7 +359,9 @@ impl StorageNodeHandle {
             tracing::warn!("connections are still open, ending them");
             abort.abort();
         }
+        // Waited for: what it was about to do with a partition must not meet a closed log.
         self.watching.abort();
+        let _ = self.watching.await;
         for task in self.tasks {
             log_panic(task.await);
         }

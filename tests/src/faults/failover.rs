@@ -20,7 +20,7 @@ use super::{
 const TOPIC: &str = "failover";
 const PARTITIONS: i32 = 100;
 /// How often each partition is written to: what a gap can be measured to.
-const BEAT: Duration = Duration::from_millis(20);
+const BEAT: Duration = Duration::from_millis(40);
 const REST_BEAT: Duration = Duration::from_millis(50);
 /// A kill's effect is looked for so long.
 const WATCHED: Duration = Duration::from_secs(6);

@@ -1,4 +1,6 @@
-use ::metadata::{Image, NodeState, Partition, Topic};
+use std::sync::Arc;
+
+use ::metadata::{Image, Node, NodeState, Partition, Topic};
 use domain::{NodeId, PartitionIndex, TopicName};
 use wire::{
     BrokerId, ResponseError,
@@ -16,8 +18,10 @@ use crate::{
 /// Everything from the image; nothing is asked of anybody. Topics are not made by asking for them.
 pub(crate) fn answer(broker: &Broker, request: &MetadataRequest, version: i16) -> MetadataResponse {
     let image = broker.image.load();
-    // A node that is stopping still leads what nobody else can lead.
-    let brokers = image.live_nodes().map(|node| {
+    // A node that is stopping still leads what nobody else can lead. And whoever answers is there: a client that is told of
+    // no broker at all may never ask again.
+    let there = |n: &&Arc<Node>| n.state != NodeState::Fenced || n.id == broker.node;
+    let brokers = image.nodes.values().filter(there).map(|node| {
         MetadataResponseBroker::default()
             .with_node_id(BrokerId(node.id.0))
             .with_host(text(&node.kafka.host))

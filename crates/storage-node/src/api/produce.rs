@@ -56,11 +56,6 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
             let message = format!("acks {} is not one of 0, 1 and -1 (all)", request.acks);
             Some((ResponseError::InvalidRequiredAcks, message))
         }
-        // Retriable: it may have room again.
-        (None, true) if broker.disk.is_low() => {
-            let message = "the storage node's disk is almost full, records are refused until there is room";
-            Some((ResponseError::KafkaStorageError, message.to_owned()))
-        }
         (None, true) => None,
     };
     let mut produce = Produce { broker, all: request.acks == ACKS_ALL, now_ms: now_ms(), waits: Vec::new() };
@@ -209,7 +204,7 @@ impl Produce<'_> {
             };
         };
         let records: Bytes = data.records.unwrap_or_default();
-        match partition.append(&records, self.all, self.now_ms) {
+        match partition.append(&records, self.all, !broker.disk.is_low(), self.now_ms) {
             Ok(here) => {
                 let appended = here.appended;
                 let commit = self.all && !here.committed;
@@ -226,7 +221,12 @@ impl Produce<'_> {
                     .with_log_start_offset(appended.log_start_offset.0)
             }
             Err(error) => {
-                if matches!(error.code(), ResponseError::KafkaStorageError) {
+                if error.is_no_space() {
+                    broker.disk.is_full();
+                }
+                if matches!(error, PartitionError::DiskLow | PartitionError::BehindRefused(_)) {
+                    tracing::debug!(partition = %partition.name, %error, "append refused");
+                } else if matches!(error.code(), ResponseError::KafkaStorageError) {
                     tracing::error!(partition = %partition.name, %error, "append failed");
                 } else if !matches!(error.code(), ResponseError::NotLeaderOrFollower) {
                     tracing::debug!(partition = %partition.name, %error, "append refused");

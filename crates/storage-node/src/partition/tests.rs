@@ -90,7 +90,7 @@ fn end(partition: &LocalPartition) -> Offset {
 fn a_flush_of_a_log_that_is_gone_is_no_success() {
     let dir = tempfile::tempdir().unwrap();
     let partition = alone(dir.path(), flushing());
-    let here = partition.append(&batch(b"x"), true, 2_000).unwrap();
+    let here = partition.append(&batch(b"x"), true, true, 2_000).unwrap();
     assert!(here.flush_first);
     drop(partition.take_log());
     let flushed = partition.flush(here.appended.last_offset.plus(1));
@@ -101,7 +101,7 @@ fn a_flush_of_a_log_that_is_gone_is_no_success() {
 fn a_record_is_seen_once_it_is_flushed_where_the_topic_flushes() {
     let dir = tempfile::tempdir().unwrap();
     let partition = alone(dir.path(), flushing());
-    assert!(!partition.append(&batch(b"x"), true, 2_000).unwrap().committed);
+    assert!(!partition.append(&batch(b"x"), true, true, 2_000).unwrap().committed);
     assert_eq!(partition.committed_end(), Some(Offset(0)));
     partition.flush(Offset(1)).unwrap();
     assert_eq!(partition.committed_end(), Some(Offset(1)));
@@ -125,7 +125,7 @@ fn an_epoch_that_is_not_the_leaders_is_refused() {
 fn a_record_is_committed_once_the_follower_asks_for_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let (leader, follower) = pair(dir.path());
-    let here = leader.append(&batch(b"x"), true, 2_000).unwrap();
+    let here = leader.append(&batch(b"x"), true, true, 2_000).unwrap();
     assert!(!here.committed);
     replicate(&leader, &follower);
     assert_eq!(leader.commit(here.epoch, Offset(1)).unwrap(), Commit::Pending);
@@ -139,10 +139,10 @@ fn acks_all_is_refused_before_the_append_with_too_few_in_sync() {
     let dir = tempfile::tempdir().unwrap();
     let (leader, _) = pair(dir.path());
     leader.adopt(&led_by(LEADER, 1, &[LEADER], 2), None);
-    let refused = leader.append(&batch(b"x"), true, 2_000).err().map(|e| e.code());
+    let refused = leader.append(&batch(b"x"), true, true, 2_000).err().map(|e| e.code());
     assert_eq!(refused, Some(wire::ResponseError::NotEnoughReplicas));
     assert_eq!(end(&leader), Offset(0));
-    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
     assert_eq!((end(&leader), leader.committed_end()), (Offset(1), Some(Offset(0))));
 }
 
@@ -150,13 +150,13 @@ fn acks_all_is_refused_before_the_append_with_too_few_in_sync() {
 fn a_deposed_leader_truncates_to_where_the_logs_agree() {
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = pair(dir.path());
-    old.append(&batch(b"both"), true, 2_000).unwrap();
+    old.append(&batch(b"both"), true, true, 2_000).unwrap();
     replicate(&old, &new);
-    old.append(&batch(b"lost"), false, 2_000).unwrap();
-    old.append(&batch(b"lost, too"), false, 2_000).unwrap();
+    old.append(&batch(b"lost"), false, true, 2_000).unwrap();
+    old.append(&batch(b"lost, too"), false, true, 2_000).unwrap();
     // Node 1 takes over and writes something else.
     new.adopt(&led_by(FOLLOWER, 1, &[FOLLOWER], 1), None);
-    new.append(&batch(b"kept"), true, 3_000).unwrap();
+    new.append(&batch(b"kept"), true, true, 3_000).unwrap();
     old.adopt(&led_by(FOLLOWER, 1, &[FOLLOWER], 1), None);
     let asked = old.position(FOLLOWER).unwrap();
     let fetch = FollowerFetch {
@@ -176,7 +176,7 @@ fn a_deposed_leader_truncates_to_where_the_logs_agree() {
 fn an_answer_to_an_earlier_position_or_epoch_means_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (leader, follower) = pair(dir.path());
-    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
     let asked = follower.position(LEADER).unwrap();
     let (first, again) = (answer_to(&leader, asked), answer_to(&leader, asked));
     follower.take_answer(LEADER, asked, first).unwrap();
@@ -196,7 +196,7 @@ fn records_of_a_later_epoch_than_asked_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (leader, follower) = pair(dir.path());
     leader.adopt(&led_by(LEADER, 1, &[LEADER, FOLLOWER], 2), None);
-    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
     let asked = follower.position(LEADER).unwrap();
     assert_eq!(asked.leader_epoch, LeaderEpoch(0));
     let of_epoch_1 = answer_to(&leader, Position { leader_epoch: LeaderEpoch(1), ..asked });
@@ -209,7 +209,7 @@ fn records_of_a_later_epoch_than_asked_are_refused() {
 fn a_cut_below_the_checkpointed_recovery_point_is_checkpointed_first() {
     let dir = tempfile::tempdir().unwrap();
     let (leader, follower) = pair(dir.path());
-    leader.append(&batch(b"x"), false, 2_000).unwrap();
+    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
     replicate(&leader, &follower);
     follower.flush_all().unwrap();
     follower.checkpointed(follower.points().unwrap());
@@ -240,4 +240,35 @@ fn what_a_follower_begins_anew_behind_is_committed() {
     let asked = follower.position(LEADER).unwrap();
     let taken = follower.take_answer(LEADER, asked, Answer::OutOfRange { start: Offset(7) }).unwrap();
     assert_eq!((taken, end(&follower), follower.committed_end()), (Taken::Done, Offset(7), Some(Offset(7))));
+}
+
+/// The metadata went on while the logs were being closed, took them for damaged, and put healthy ones aside.
+#[test]
+fn a_closed_log_is_not_taken_for_a_damaged_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, follower) = pair(dir.path());
+    drop(follower.take_log());
+    assert!(!follower.is_offline());
+    let (_, damaged) = pair(tempfile::tempdir().unwrap().path());
+    damaged.take_offline();
+    assert!(damaged.is_offline());
+}
+
+/// A client that is told "no room", and of its next batch "out of order", takes the latter for a loss.
+#[test]
+fn what_was_pipelined_behind_a_refused_batch_is_refused_like_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = alone(dir.path(), TopicConfig::default());
+    let send = |sequence, room| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.producer(domain::ProducerId(7), domain::ProducerEpoch(0), sequence);
+        builder.push(1_000, None, Some(b"x"), &[]);
+        let appended = partition.append(&builder.build(), true, room, 2_000);
+        appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
+    };
+    assert_eq!(send(0, true), Ok(Offset(0)));
+    assert_eq!(send(1, false), Err(wire::ResponseError::KafkaStorageError));
+    assert_eq!(send(2, true), Err(wire::ResponseError::KafkaStorageError), "there is room again");
+    assert_eq!(send(1, true), Ok(Offset(1)));
+    assert_eq!(send(2, true), Ok(Offset(2)));
 }

@@ -315,7 +315,7 @@ impl Fetcher {
     fn take_in(
         &mut self,
         key: Key,
-        partition: &LocalPartition,
+        partition: &Arc<LocalPartition>,
         asked: Position,
         answer: Answer,
     ) -> Option<Taken> {
@@ -327,6 +327,9 @@ impl Fetcher {
                 Some(taken)
             }
             Err(error) => {
+                if error.is_no_space() {
+                    self.store.reports.leave(partition);
+                }
                 self.rest(key, partition, &error.to_string());
                 None
             }

@@ -13,18 +13,39 @@ use crate::{partition::LocalPartition, store::Store};
 /// found damaged.
 #[derive(Default)]
 pub(crate) struct Reports {
-    due: Mutex<BTreeMap<Key, Arc<LocalPartition>>>,
+    due: Mutex<BTreeMap<Key, (Arc<LocalPartition>, Says)>>,
     arrived: Notify,
 }
 
 /// What a damaged log has instead of an end.
 const NO_END: Offset = Offset(-1);
+/// What is to be said of a replica.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    /// Where its log ends.
+    End,
+    /// That it cannot go on, and leaves the ISR.
+    Leaves,
+}
+
 const ATTEMPT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Reports {
+    /// Where the log ends; that it has none, if it is offline.
     pub(crate) fn add(&self, partition: &Arc<LocalPartition>) {
-        self.due.lock().insert((partition.topic_id, partition.name.partition), partition.clone());
+        self.say(partition, Says::End);
+    }
+
+    /// The replica cannot take in more (its disk is full): nobody is to wait for it.
+    pub(crate) fn leave(&self, partition: &Arc<LocalPartition>) {
+        if partition.is_with_others_in_sync() {
+            self.say(partition, Says::Leaves);
+        }
+    }
+
+    fn say(&self, partition: &Arc<LocalPartition>, says: Says) {
+        self.due.lock().insert((partition.topic_id, partition.name.partition), (partition.clone(), says));
         self.arrived.notify_one();
     }
 
@@ -52,8 +73,9 @@ impl Reports {
         // A damaged log must not be elected for what it once held: it has no end, and leaves the ISR.
         let ends: Vec<_> = due
             .iter()
-            .map(|((topic, number), partition)| {
-                let (epoch, end) = partition.last_position().unwrap_or((LeaderEpoch::UNKNOWN, NO_END));
+            .map(|((topic, number), (partition, says))| {
+                let position = partition.last_position().filter(|_| *says == Says::End);
+                let (epoch, end) = position.unwrap_or((LeaderEpoch::UNKNOWN, NO_END));
                 (*topic, *number, epoch, end)
             })
             .collect();
