@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,7 @@ use crate::{
     clean_shutdown,
     crashsafe::{self, Durability},
     error::At,
-    incarnation, meta_properties,
+    incarnation, meta_properties, partition_metadata,
 };
 
 /// A node's data folder, locked against other processes for as long as this lives: the partitions' folders, and the
@@ -168,6 +169,20 @@ impl DataDir {
         crashsafe::replace(&path, text.as_bytes(), Durability::PowerCut).in_folder(&path)
     }
 
+    /// Removes the folders of partitions that a crash left before anything was in them; how many. To be called before they
+    /// are opened.
+    pub fn remove_unborn(&self) -> Result<usize, DataDirError> {
+        let mut removed = 0;
+        for (name, path) in self.folders()? {
+            if parse_folder_name(&name).is_some() && is_unborn(&path) {
+                tracing::warn!(path = %path.display(), "a crash came before this partition had anything in it");
+                fs::remove_dir_all(&path).in_folder(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// The partitions' folders, in the order of their names. Folders under other names are left alone.
     pub fn list_partitions(&self) -> Result<Vec<PartitionFolder>, DataDirError> {
         let mut found = Vec::new();
@@ -200,6 +215,16 @@ impl DataDir {
         }
         Ok(found)
     }
+}
+
+/// A new partition's folder that a crash left before its topic id was in it: without that, and without a log, nothing was
+/// ever written there.
+fn is_unborn(path: &Path) -> bool {
+    let is_log = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|e| e.path().extension().is_some_and(|e| e == "log"))
+    };
+    let has_id = path.join(partition_metadata::FILE_NAME).exists();
+    !has_id && fs::read_dir(path).is_ok_and(|mut entries| !entries.any(is_log))
 }
 
 /// `topic-3`; the topic may have hyphens itself.

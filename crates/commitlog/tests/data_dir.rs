@@ -190,3 +190,18 @@ fn the_last_incarnation_is_remembered_for_its_own_folder_only() {
         assert_eq!(data.read_incarnation(), None);
     }
 }
+
+/// A node that was killed while it made a partition did not start again: the folder was there and its topic id was not.
+#[test]
+fn a_partition_that_a_crash_left_unborn_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(folder.path()).unwrap();
+    std::fs::create_dir(folder.path().join("orders-0")).unwrap();
+    std::fs::write(folder.path().join("orders-0").join("partition.metadata.tmp"), b"vers").unwrap();
+    assert_eq!(dir.remove_unborn().unwrap(), 1);
+    assert!(!folder.path().join("orders-0").exists());
+    // With a log it is damage, which nobody removes.
+    std::fs::create_dir(folder.path().join("orders-1")).unwrap();
+    std::fs::write(folder.path().join("orders-1").join("00000000000000000000.log"), b"").unwrap();
+    assert_eq!((dir.remove_unborn().unwrap(), dir.list_partitions().unwrap().len()), (0, 1));
+}

@@ -143,7 +143,11 @@ fn serve_rpc(
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(4)))
         .add_service(RaftServiceServer::new(raft).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX))
-        .add_service(NodeServiceServer::new(node).max_encoding_message_size(rpc::MESSAGE_BYTES_MAX))
+        .add_service(
+            NodeServiceServer::new(node)
+                .max_encoding_message_size(rpc::MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(rpc::MESSAGE_BYTES_MAX),
+        )
         .add_service(AdminServiceServer::new(admin).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX));
     // `Server::tcp_nodelay` is ignored with a listener of one's own.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -155,6 +159,14 @@ fn serve_rpc(
 }
 
 /// Brings an empty member into a group: the one that exists, or the one that the seeds form together.
+/// Whether this member votes and has its ordinal to itself. A leader that dies while it takes a member in leaves it a
+/// learner, or beside the one that it replaces, until the next leader is asked again.
+async fn is_settled(quorum: &Quorum) -> bool {
+    let (id, ordinal) = (quorum.id(), quorum.ordinal());
+    let alone = || quorum.members().iter().all(|(other, member)| *other == id || member.ordinal != ordinal);
+    !matches!(quorum.is_initialized().await, Ok(false)) && quorum.voters().contains(&id) && alone()
+}
+
 async fn bootstrap(
     quorum: Arc<Quorum>,
     peers: Arc<GrpcPeers>,
@@ -164,7 +176,7 @@ async fn bootstrap(
     stop: CancellationToken,
 ) {
     let mut waiting_for = String::new();
-    while !stop.is_cancelled() && matches!(quorum.is_initialized().await, Ok(false)) {
+    while !stop.is_cancelled() && !is_settled(&quorum).await {
         let answers = futures_util::future::join_all(seeds.iter().map(|seed| peers.identify(seed))).await;
         match next_step(&seeds, &answers) {
             Step::Wait(reason) => {

@@ -80,7 +80,7 @@ impl Image {
     }
 
     /// Notes where a node's logs end, and elects where that was all that was missing. A replica without an end (−1) was
-    /// found damaged: it leaves ISR and ELR, as long as another one stays in sync.
+    /// found damaged: it leaves ISR and ELR, and leads no more.
     pub(crate) fn report_replicas(
         &mut self,
         node: NodeId,
@@ -94,10 +94,7 @@ impl Image {
             let Some(before) = topic.partition(*number) else { continue };
             let end = ReplicaEnd { node_epoch: epoch, last_epoch: *last_epoch, log_end: *log_end };
             let wish = match log_end.0 < 0 {
-                true if before.isr.iter().any(|n| *n != node) => {
-                    Wish { lost: Some((node, directory)), ..Wish::default() }
-                }
-                true => continue,
+                true => Wish { lost: Some((node, directory)), ..Wish::default() },
                 false => Wish { end: Some((node, end)), ..Wish::default() },
             };
             if let Some(next) = Rules::new(self, topic).settle(before, &wish) {

@@ -25,18 +25,21 @@ const PURGED: &str = "purged";
 
 impl LogStore {
     async fn entries(&self, from: i64, until: i64) -> Result<Vec<Entry>, Fault> {
+        let _working = self.database.working();
         let select = "SELECT entry FROM log WHERE position >= ? AND position < ? ORDER BY position";
         let rows = sqlx::query(select).bind(from).bind(until).fetch_all(&self.database.pool).await?;
         rows.iter().map(|row| Ok(serde_json::from_slice(row.try_get::<&[u8], _>(0)?)?)).collect()
     }
 
     async fn last_entry(&self) -> Result<Option<Entry>, Fault> {
+        let _working = self.database.working();
         let select = "SELECT entry FROM log ORDER BY position DESC LIMIT 1";
         let row = sqlx::query(select).fetch_optional(&self.database.pool).await?;
         row.map(|row| Ok(serde_json::from_slice(row.try_get::<&[u8], _>(0)?)?)).transpose()
     }
 
     async fn insert(&self, entries: Vec<Entry>) -> Result<(), Fault> {
+        let _working = self.database.working();
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
         for entry in entries {
             let encoded = serde_json::to_vec(&entry)?;
@@ -50,6 +53,7 @@ impl LogStore {
     }
 
     async fn delete_to(&self, log_id: LogId) -> Result<(), Fault> {
+        let _working = self.database.working();
         let mut transaction = self.database.pool.begin_with("BEGIN IMMEDIATE").await?;
         let purged = serde_json::to_string(&log_id)?;
         sqlx::query("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)")
@@ -125,6 +129,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        let _working = self.database.working();
         sqlx::query("DELETE FROM log WHERE position >= ?")
             .bind(position(log_id.index))
             .execute(&self.database.pool)

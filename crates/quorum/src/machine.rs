@@ -101,6 +101,7 @@ impl State {
 }
 
 async fn stored_snapshot(database: &Database) -> Result<Option<(SnapshotMeta, Vec<u8>)>, Fault> {
+    let _working = database.working();
     let row = sqlx::query("SELECT meta, data, crc FROM snapshot").fetch_optional(&database.pool).await?;
     let Some(row) = row else { return Ok(None) };
     let data: Vec<u8> = row.try_get(1)?;
@@ -112,6 +113,7 @@ async fn stored_snapshot(database: &Database) -> Result<Option<(SnapshotMeta, Ve
 }
 
 async fn store_snapshot(database: &Database, meta: &SnapshotMeta, data: &[u8]) -> Result<(), Fault> {
+    let _working = database.working();
     sqlx::query("INSERT OR REPLACE INTO snapshot (one, meta, data, crc) VALUES (1, ?, ?, ?)")
         .bind(serde_json::to_string(meta)?)
         .bind(data)

@@ -4,6 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ProposeError,
+    quorum::COMMIT_WAIT_MAX,
     types::{Batch, Raft},
 };
 
@@ -29,7 +30,12 @@ pub(crate) async fn write_batches(raft: Raft, mut proposals: mpsc::Receiver<Prop
     let mut waiting = Vec::with_capacity(BATCH_MAX);
     while proposals.recv_many(&mut waiting, BATCH_MAX).await > 0 {
         let (commands, answers): (Vec<_>, Vec<_>) = waiting.drain(..).map(|p| (p.command, p.answer)).unzip();
-        match raft.client_write(Batch(commands)).await {
+        // openraft forgets an answer when a snapshot of a later leader overtakes the entry; the next must not wait for it.
+        let written = match tokio::time::timeout(COMMIT_WAIT_MAX, raft.client_write(Batch(commands))).await {
+            Ok(written) => written.map_err(refused),
+            Err(_) => Err(ProposeError::Unknown("no majority confirmed it in time".to_owned())),
+        };
+        match written {
             Ok(written) => {
                 let version = written.data.version;
                 for (answer, result) in answers.into_iter().zip(written.data.results) {
@@ -38,7 +44,6 @@ pub(crate) async fn write_batches(raft: Raft, mut proposals: mpsc::Receiver<Prop
                 }
             }
             Err(error) => {
-                let error = refused(error);
                 for answer in answers {
                     let _ = answer.send(Err(error.clone()));
                 }

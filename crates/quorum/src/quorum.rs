@@ -19,7 +19,7 @@ use crate::{
     machine::{Machine, Published},
     network::{Network, SnapshotMessage},
     propose::{Proposal, Proposed, write_batches},
-    sqlite::Database,
+    sqlite::{Clock, Database},
     types::{Raft, Types},
 };
 
@@ -57,7 +57,7 @@ pub struct Quorum {
 }
 
 /// How long a proposal waits for a majority before its outcome counts as unknown.
-const COMMIT_WAIT_MAX: Duration = Duration::from_secs(4);
+pub(crate) const COMMIT_WAIT_MAX: Duration = Duration::from_secs(4);
 
 impl QuorumConfig {
     pub fn new(dir: PathBuf, ordinal: u32) -> Self {
@@ -82,7 +82,29 @@ impl Quorum {
         fresh_id: RaftId,
         peers: Arc<dyn Peers>,
     ) -> Result<Self, QuorumError> {
-        let (database, id) = Database::open(&config.dir, config.ordinal, fresh_id).await?;
+        Self::open_on(Clock::Real, config, fresh_id, peers).await
+    }
+
+    /// As [`Quorum::open`], for a simulation on tokio's paused clock: it stands still while SQLite works.
+    ///
+    /// # Errors
+    /// As [`Quorum::open`].
+    #[doc(hidden)]
+    pub async fn open_simulated(
+        config: QuorumConfig,
+        fresh_id: RaftId,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, QuorumError> {
+        Self::open_on(Clock::Simulated, config, fresh_id, peers).await
+    }
+
+    async fn open_on(
+        clock: Clock,
+        config: QuorumConfig,
+        fresh_id: RaftId,
+        peers: Arc<dyn Peers>,
+    ) -> Result<Self, QuorumError> {
+        let (database, id) = Database::open(&config.dir, config.ordinal, fresh_id, clock).await?;
         let published = Published::new();
         let machine = Machine::open(database.clone(), published.clone()).await.map_err(|e| {
             QuorumError::Store { path: config.dir.join("controller.sqlite"), reason: e.to_string() }
@@ -142,11 +164,12 @@ impl Quorum {
     pub async fn take_in(&self, id: RaftId, member: Member) -> Result<(), QuorumError> {
         let failed = |e: &dyn std::fmt::Display| QuorumError::Raft(e.to_string());
         let known = self.members();
-        if known.get(&id) == Some(&member) && self.voters().contains(&id) {
-            return Ok(());
-        }
         let replaced: BTreeSet<RaftId> =
             known.iter().filter(|(k, m)| **k != id && m.ordinal == member.ordinal).map(|(k, _)| *k).collect();
+        // With the replaced one still there a leader died between the two steps of the change: it is finished here.
+        if known.get(&id) == Some(&member) && self.voters().contains(&id) && replaced.is_empty() {
+            return Ok(());
+        }
         self.raft.add_learner(id, member, true).await.map_err(|e| match e.forward_to_leader() {
             Some(forward) => QuorumError::NotLeader(forward.leader_node.as_ref().map(|m| m.address.clone())),
             None => failed(&e),
@@ -171,9 +194,17 @@ impl Quorum {
         }
     }
 
-    /// Whether a majority still confirms this member as its leader, asked now.
+    /// Whether a majority still confirms this member as its leader, asked now. If so, the image has all that was
+    /// committed before.
     pub async fn confirm_leadership(&self) -> bool {
-        tokio::time::timeout(COMMIT_WAIT_MAX, self.raft.ensure_linearizable()).await.is_ok_and(|r| r.is_ok())
+        // A leader that restarts goes on in its term, and openraft waits only for what it knows to be committed: that
+        // is not known after a restart. All that is committed is in the log of whoever leads.
+        let confirmed = async {
+            self.raft.ensure_linearizable().await.ok()?;
+            let last = self.raft.metrics().borrow().last_log_index;
+            self.raft.wait(None).applied_index_at_least(last, "the log is applied").await.ok()
+        };
+        tokio::time::timeout(COMMIT_WAIT_MAX, confirmed).await.is_ok_and(|applied| applied.is_some())
     }
 
     /// The image with every command that was applied here.

@@ -8,6 +8,7 @@ use sqlx::{
         SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePoolOptions, SqliteSynchronous,
     },
 };
+use tokio::sync::oneshot;
 
 use crate::{
     QuorumError,
@@ -18,6 +19,31 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(crate) pool: SqlitePool,
+    clock: Clock,
+}
+
+/// Whose clock runs while SQLite works on its own thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    Real,
+    /// tokio's, paused by a test: it would jump ahead whenever all tasks wait for SQLite.
+    Simulated,
+}
+
+/// While it lives SQLite works, and a simulated clock stands still.
+pub(crate) struct Working(
+    #[expect(dead_code, reason = "held until SQLite has answered")] oneshot::Sender<()>,
+);
+
+impl Clock {
+    /// tokio does not advance a paused clock while a blocking task runs.
+    fn working(self) -> Option<Working> {
+        (self == Clock::Simulated).then(|| {
+            let (working, done) = oneshot::channel();
+            tokio::task::spawn_blocking(move || drop(done.blocking_recv()));
+            Working(working)
+        })
+    }
 }
 
 const SCHEMA: [&str; 3] = [
@@ -32,7 +58,9 @@ impl Database {
         dir: &Path,
         ordinal: u32,
         fresh_id: RaftId,
+        clock: Clock,
     ) -> Result<(Self, RaftId), QuorumError> {
+        let working = clock.working();
         let path = dir.join("controller.sqlite");
         let failed = |reason: String| QuorumError::Store { path: path.clone(), reason };
         std::fs::create_dir_all(dir).map_err(|e| failed(e.to_string()))?;
@@ -54,10 +82,11 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(in_use)?;
-        let database = Self { pool };
+        let database = Self { pool, clock };
         for statement in SCHEMA {
             sqlx::query(statement).execute(&database.pool).await.map_err(in_use)?;
         }
+        drop(working);
         match database.meta::<i64>("format").await.map_err(|e| failed(e.to_string()))? {
             None => database.put_meta("format", &FORMAT).await.map_err(|e| failed(e.to_string()))?,
             Some(found) if found == i64::from(FORMAT) => {}
@@ -76,13 +105,20 @@ impl Database {
         }
     }
 
+    /// To be held around every use of the pool.
+    pub(crate) fn working(&self) -> Option<Working> {
+        self.clock.working()
+    }
+
     pub(crate) async fn meta<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Fault> {
+        let _working = self.working();
         let row =
             sqlx::query("SELECT value FROM meta WHERE key = ?").bind(key).fetch_optional(&self.pool).await?;
         row.map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?)?)).transpose()
     }
 
     pub(crate) async fn put_meta<T: Serialize>(&self, key: &str, value: &T) -> Result<(), Fault> {
+        let _working = self.working();
         let value = serde_json::to_string(value)?;
         let insert = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
         sqlx::query(insert).bind(key).bind(value).execute(&self.pool).await?;

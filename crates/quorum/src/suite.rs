@@ -7,7 +7,7 @@ use crate::{
     QuorumError,
     log_store::LogStore,
     machine::{Machine, Published},
-    sqlite::Database,
+    sqlite::{Clock, Database},
     types::{StorageError, Types},
 };
 
@@ -16,7 +16,7 @@ struct Builder;
 impl StoreBuilder<Types, LogStore, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
-        let (database, _) = Database::open(dir.path(), 0, 1).await.unwrap();
+        let (database, _) = Database::open(dir.path(), 0, 1, Clock::Real).await.unwrap();
         let machine = Machine::open(database.clone(), Published::new()).await.unwrap();
         Ok((dir, LogStore { database }, machine))
     }
@@ -30,27 +30,27 @@ fn the_store_passes_openrafts_suite() {
 #[tokio::test]
 async fn a_folder_of_another_controller_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let (first, id) = Database::open(dir.path(), 0, 41).await.unwrap();
+    let (first, id) = Database::open(dir.path(), 0, 41, Clock::Real).await.unwrap();
     first.pool.close().await;
-    let (again, same) = Database::open(dir.path(), 0, 42).await.unwrap();
+    let (again, same) = Database::open(dir.path(), 0, 42, Clock::Real).await.unwrap();
     assert_eq!((id, same), (41, 41), "the id is the one of the format");
     again.pool.close().await;
-    let error = Database::open(dir.path(), 1, 43).await.unwrap_err();
+    let error = Database::open(dir.path(), 1, 43, Clock::Real).await.unwrap_err();
     assert!(matches!(error, QuorumError::OtherOrdinal { found: 0, expected: 1, .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_folder_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let _held = Database::open(dir.path(), 0, 1).await.unwrap();
-    let error = Database::open(dir.path(), 0, 1).await.unwrap_err();
+    let _held = Database::open(dir.path(), 0, 1, Clock::Real).await.unwrap();
+    let error = Database::open(dir.path(), 0, 1, Clock::Real).await.unwrap_err();
     assert!(matches!(error, QuorumError::InUse { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_corrupt_snapshot_stops_the_start_and_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let (database, _) = Database::open(dir.path(), 0, 1).await.unwrap();
+    let (database, _) = Database::open(dir.path(), 0, 1, Clock::Real).await.unwrap();
     let mut machine = Machine::open(database.clone(), Published::new()).await.unwrap();
     use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
     machine.get_snapshot_builder().await.build_snapshot().await.unwrap();

@@ -91,6 +91,14 @@ impl EpochCache {
         Ok((epoch < last || end < offset).then_some((epoch, end)))
     }
 
+    /// Whether this log still tells if a follower whose last record is of epoch `last` agrees with it. Once retention has
+    /// removed that epoch and all older ones it does not: a follower that ends just where this log starts may have come by
+    /// other records. To be asked when there is no [`EpochCache::divergence`]; where it is false, the follower begins
+    /// anew at the log's start, as one does that lies below it, and until then its fetch does not count.
+    pub fn vouches_for(&self, last: LeaderEpoch) -> bool {
+        last.0 < 0 || self.starts.first().is_some_and(|(first, _)| *first <= last)
+    }
+
     /// Where a follower cuts its log when the leader names a diverging epoch: at the smaller of the two ends of the last
     /// epoch that both have (KIP-279). One answer may not be enough; the next fetch shows.
     pub fn truncation(&self, diverging: (LeaderEpoch, Offset), log_end: Offset) -> Offset {
@@ -171,6 +179,17 @@ mod tests {
         assert!(cache.truncate_from_end(Offset(100)), "KAFKA-10706");
         assert_eq!(cache.latest(), Some((LeaderEpoch(2), Offset(10))));
         assert!(!cache.truncate_from_end(Offset(100)));
+    }
+
+    #[test]
+    fn who_ends_where_the_log_starts_with_an_older_epoch_may_have_other_records() {
+        let mut cache = cache(&[(0, 0), (3, 2), (5, 9)]);
+        let (last, end) = (LeaderEpoch(0), Offset(9));
+        assert_eq!(cache.divergence(last, end, end), Ok(Some((last, Offset(2)))));
+        cache.truncate_from_start(end);
+        assert_eq!(cache.divergence(last, end, end), Ok(None), "epoch 0 is forgotten here");
+        assert!(!cache.vouches_for(last) && !cache.vouches_for(LeaderEpoch(4)));
+        assert!(cache.vouches_for(LeaderEpoch(5)) && cache.vouches_for(LeaderEpoch::UNKNOWN));
     }
 
     #[test]

@@ -150,6 +150,10 @@ impl Leader {
         Some(pending.proposal.clone())
     }
 
+    pub(crate) fn forget_proposal(&mut self) {
+        self.pending = None;
+    }
+
     /// `None` if a member's registration is not known here; the metadata will tell.
     fn proposal(
         &self,
@@ -174,7 +178,13 @@ impl Leader {
             Some(f) => (f.caught_up_ms, Some(f.end)),
             None => (self.began_ms, None),
         };
-        end != Some(self.own.counted) && now_ms.saturating_sub(caught_up_ms) > lag_max_ms
+        // One that has more on disk than this leader is ahead.
+        end.is_none_or(|end| end < self.own.counted) && now_ms.saturating_sub(caught_up_ms) > lag_max_ms
+    }
+
+    /// The follower fetches no more: where its log ended counts for nothing from now on.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.followers.retain(|f| f.node != node);
     }
 
     fn follower(&self, node: NodeId) -> Option<&Follower> {

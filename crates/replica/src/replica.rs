@@ -176,6 +176,14 @@ impl Replica {
         Ok(Fetched { high_watermark_advanced: self.advance(), may_join })
     }
 
+    /// A follower has told that it fetches this partition no more. It joins no ISR before it fetches again, and lags if it is
+    /// in one.
+    pub fn left(&mut self, node: NodeId) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.forget(node);
+        }
+    }
+
     /// The change of the ISR that is due, to be sent to the controller; at most one is outstanding. `registered` tells
     /// the node epoch of a node that is active. Times in milliseconds.
     pub fn propose(
@@ -201,6 +209,14 @@ impl Replica {
     pub fn refused(&mut self, registered: impl Fn(NodeId) -> Option<NodeEpoch>) -> Option<Proposal> {
         let (Some(state), Role::Leader(leader)) = (&self.state, &mut self.role) else { return None };
         leader.refused(state, registered)
+    }
+
+    /// Takes the outstanding proposal for settled, which it is not: for the simulation, to see that found.
+    #[doc(hidden)]
+    pub fn forget_proposal(&mut self) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.forget_proposal();
+        }
     }
 
     /// A follower appended, in the epoch `asked`, what its leader answered; `high_watermark` is the leader's. To be called

@@ -240,3 +240,24 @@ fn who_holds_no_replica_any_more_follows_nobody() {
     assert_eq!(replica.follows(), None);
     assert_eq!(replica.adopt(2, &state(0, 5, 1, &[0, 1], 2), at(8)), Adopted::Nothing, "told late");
 }
+
+/// A replica whose log was found damaged stopped fetching, and was taken in again for what it had fetched before.
+#[test]
+fn who_fetches_no_more_does_not_join_for_what_it_fetched_before() {
+    let mut replica = leader(&[0, 1], 2);
+    replica.fetched(1, fetch(2, 10)).unwrap();
+    replica.left(NodeId(2));
+    assert_eq!(replica.propose(2, LAG_MAX_MS, registered), None);
+    replica.fetched(3, fetch(2, 10)).unwrap();
+    assert_eq!(isr_of(&replica.propose(3, LAG_MAX_MS, registered).unwrap()), [0, 1, 2]);
+}
+
+/// Where a topic begins to flush, the leader's end that counts goes back to what is flushed; its followers were taken for
+/// laggards, again and again.
+#[test]
+fn who_has_more_on_disk_than_the_leader_does_not_lag() {
+    let mut replica = leader(&[0, 1], 2);
+    replica.fetched(1, fetch(1, 10)).unwrap();
+    replica.appended(2, LogEnd { end: Offset(10), counted: Offset(6) });
+    assert_eq!(replica.propose(100 * LAG_MAX_MS, LAG_MAX_MS, registered), None);
+}

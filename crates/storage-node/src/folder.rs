@@ -47,11 +47,16 @@ pub(crate) fn open(
     files: &Arc<FileCache>,
 ) -> Result<OpenedFolder, FolderError> {
     let dir = DataDir::open(path)?;
+    // Before anything is touched: another node's folder stays as it is.
+    if let Some(properties) = dir.meta_properties()? {
+        properties.check(dir.path(), properties.cluster_id, home.node)?;
+    }
     let mark = dir.take_clean_shutdown()?;
     let clean = mark.is_some();
     let high_watermarks = dir.read_checkpoint(CheckpointKind::Replication)?;
     let points = dir.read_checkpoint(CheckpointKind::RecoveryPoint)?;
     let starts = dir.read_checkpoint(CheckpointKind::LogStart)?;
+    dir.remove_unborn()?;
     let folders = dir.list_partitions()?;
     let started = Instant::now();
     let opening = Opening {

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use commitlog::{Appended, Log, LogError, LogSlice};
@@ -28,6 +31,7 @@ pub(crate) struct LocalPartition {
     pub(crate) commits: Watchers,
     /// Followers, who wait for the log's end.
     pub(crate) followers: Subscribers,
+    read_elsewhere: AtomicBool,
 }
 
 pub(crate) struct State {
@@ -150,6 +154,7 @@ impl LocalPartition {
             flushing: Mutex::new(()),
             commits: Watchers::default(),
             followers: Subscribers::default(),
+            read_elsewhere: AtomicBool::new(false),
         }
     }
 
@@ -369,7 +374,7 @@ impl LocalPartition {
         };
         if advanced {
             self.commits.wake();
-            self.followers.tell(false);
+            self.followers.tell(self.is_read_elsewhere());
         }
         match flushed >= until {
             true => Ok(()),
@@ -446,8 +451,8 @@ impl LocalPartition {
         drop(state);
         if fetched.high_watermark_advanced {
             self.commits.wake();
-            // No fetch returns for this alone; the next one tells it.
-            self.followers.tell(false);
+            // The next fetch tells it, unless somebody waits for it there.
+            self.followers.tell(self.is_read_elsewhere());
         }
         Ok(FollowerFetched { slice, start, high_watermark, diverging: None, may_join: fetched.may_join })
     }
@@ -484,7 +489,21 @@ impl LocalPartition {
 
     /// The follower that a consumer near it should read from (KIP-392).
     pub(crate) fn closest(&self, from: Offset, near: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        self.state.lock().replica.closest(from, near)
+        let closest = self.state.lock().replica.closest(from, near);
+        if closest.is_some() {
+            self.read_elsewhere.store(true, Ordering::Relaxed);
+        }
+        closest
+    }
+
+    /// Whether consumers were sent to a follower: these wait for its high watermark.
+    pub(crate) fn is_read_elsewhere(&self) -> bool {
+        self.read_elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// A follower fetches this partition no more.
+    pub(crate) fn follower_left(&self, node: NodeId) {
+        self.state.lock().replica.left(node);
     }
 
     /// The change of the ISR that is due, or the one whose outcome is not known.

@@ -59,6 +59,8 @@ fn look(store: &Store, partition: &Arc<LocalPartition>, from: Offset) -> Look {
             false => {
                 tracing::error!(partition = %partition.name, %error, "damaged: leaving the ISR, to be fetched again");
                 partition.take_offline();
+                // Its leader hears that it fetches no more.
+                store.fetchers.forget(partition);
                 store.reports.add(partition);
             }
         }

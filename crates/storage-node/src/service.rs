@@ -256,7 +256,13 @@ pub async fn start(
         tokio::spawn(fetching.run(Arc::new(fetch_config), image.clone(), store.clone(), stop.clone())),
         tokio::spawn(isr),
         tokio::spawn(store.reports.clone().run(store.clone(), controllers, stop.clone())),
-        tokio::spawn(upkeep::run(store.clone(), disk, config.retention_check_interval, stop.clone())),
+        tokio::spawn(upkeep::run(
+            store.clone(),
+            disk,
+            image.clone(),
+            config.retention_check_interval,
+            stop.clone(),
+        )),
         tokio::spawn(latch_ready(health.clone(), is_active.clone())),
         tokio::spawn({
             let (store, stop) = (store.clone(), stop.clone());

@@ -8,7 +8,7 @@ use std::{
 
 use commitlog::{CheckpointKind, DataDir, DataDirError, FileCache, Log};
 use domain::{NodeEpoch, NodeId, Offset, PartitionIndex, TopicConfig, TopicId, TopicName, TopicPartition};
-use metadata::{Delta, Image, Partition, Topic};
+use metadata::{Delta, Image, NodeState, Partition, Topic};
 use parking_lot::{Mutex, RwLock};
 use replica::{Adopted, PartitionState};
 
@@ -26,12 +26,14 @@ pub(crate) struct Store {
     files: Arc<FileCache>,
     /// The registration of this incarnation; leaderships of others are not taken up.
     epoch: AtomicI64,
-    pub(crate) fetchers: Fetchers,
+    pub(crate) fetchers: Arc<Fetchers>,
     pub(crate) isr: Arc<IsrKeeper>,
     pub(crate) reports: Arc<Reports>,
     topics: RwLock<HashMap<TopicName, Partitions>>,
     /// Partitions that could not be made (a full disk, no descriptor left), to be tried again.
     missing: Mutex<BTreeMap<TopicPartition, Missing>>,
+    /// Held by whoever makes and drops partitions.
+    following: Mutex<()>,
     /// Dropped since the checkpoints were written: these still speak of them, and must not speak for a new partition
     /// of the same name.
     dropped: Mutex<BTreeSet<TopicPartition>>,
@@ -59,11 +61,12 @@ impl Store {
             dir,
             files,
             epoch: AtomicI64::new(-1),
-            fetchers,
+            fetchers: Arc::new(fetchers),
             isr: Arc::default(),
             reports: Arc::default(),
             topics: RwLock::default(),
             missing: Mutex::default(),
+            following: Mutex::default(),
             dropped: Mutex::default(),
         };
         for partition in found {
@@ -96,6 +99,7 @@ impl Store {
 
     /// Makes, drops and leads partitions as the image says. Blocks: it makes folders.
     pub(crate) fn follow(&self, image: &Image, delta: &Delta) {
+        let _alone = self.following.lock();
         // An image from before this incarnation's registration says what an earlier one led (R6).
         let registered = image.nodes.get(&self.node).is_some_and(|n| n.epoch == self.epoch());
         if !registered {
@@ -109,6 +113,10 @@ impl Store {
                 self.follow_topic(image, topic, topic.numbered());
             }
             return;
+        }
+        if delta.nodes.iter().any(|n| n.state == NodeState::Active) {
+            // One that has caught up before it was active may join now.
+            self.all().iter().filter(|p| p.leads_others()).for_each(|p| self.isr.consider(p));
         }
         for (id, name) in &delta.deleted {
             self.drop_topic(name, *id);
@@ -173,14 +181,37 @@ impl Store {
             if decided.recovering {
                 self.isr.consider(local);
             }
-            if local.waits_for_flush() && tokio::runtime::Handle::try_current().is_ok() {
-                // What came as a follower's and was not synced yet: nothing is committed before it is.
-                let local = local.clone();
-                tokio::task::spawn_blocking(move || local.flush_all());
-            }
         }
         self.fetchers.assign(local);
+        self.flush_if_due(local);
         self.report_if_asked(local, partition);
+    }
+
+    /// What was not synced before the topic wanted that, or came while this node followed: nothing of it is committed, or
+    /// can be asked for the rest of, before it is.
+    fn flush_if_due(&self, local: &Arc<LocalPartition>) {
+        if !local.waits_for_flush() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let (local, fetchers) = (local.clone(), self.fetchers.clone());
+        tokio::task::spawn_blocking(move || match local.flush_all() {
+            Ok(()) => fetchers.assign(&local),
+            Err(error) => tracing::error!(partition = %local.name, %error, "flush failed"),
+        });
+    }
+
+    /// Offline replicas, looked at again: what nobody counts on is fetched anew, and what somebody does is reported (again).
+    pub(crate) fn renew_offline(&self, image: &Image) {
+        let _alone = self.following.lock();
+        for local in self.all().iter().filter(|local| local.is_offline()) {
+            let Some(topic) = image.topic_by_id(local.topic_id) else { continue };
+            let Some(partition) = topic.partition(local.name.partition) else { continue };
+            let counted_on = partition.isr.contains(&self.node) || partition.elr.contains(&self.node);
+            match counted_on && partition.isr.len() > 1 {
+                true => self.reports.add(local),
+                false => self.follow_topic(image, topic, std::iter::once((local.name.partition, partition))),
+            }
+        }
     }
 
     /// Nobody leads, and the last members of the ISR say what they have, so that the longest log does (R13).
@@ -206,6 +237,8 @@ impl Store {
         self.dropped.lock().insert(local.name.clone());
         match self.dir.quarantine_partition(&local.name, uuid::Uuid::new_v4()) {
             Ok(to) => {
+                // What it was known by must not go into the checkpoints again.
+                self.remove(&local.name);
                 metrics::counter!("anabranch_storage_quarantined_partitions_total").increment(1);
                 tracing::warn!(partition = %local.name, to = %to.display(), "put a damaged replica aside; fetching it again");
                 true
@@ -278,16 +311,18 @@ impl Store {
         partitions.iter().filter(|p| p.topic_id == id).for_each(|p| self.drop_partition(p));
     }
 
-    fn drop_partition(&self, partition: &LocalPartition) {
-        {
-            let mut topics = self.topics.write();
-            if let Some(known) = topics.get_mut(&partition.name.topic) {
-                known.remove(&partition.name.partition);
-                if known.is_empty() {
-                    topics.remove(&partition.name.topic);
-                }
+    fn remove(&self, name: &TopicPartition) {
+        let mut topics = self.topics.write();
+        if let Some(known) = topics.get_mut(&name.topic) {
+            known.remove(&name.partition);
+            if known.is_empty() {
+                topics.remove(&name.topic);
             }
         }
+    }
+
+    fn drop_partition(&self, partition: &LocalPartition) {
+        self.remove(&partition.name);
         self.fetchers.forget(partition);
         self.dropped.lock().insert(partition.name.clone());
         drop(partition.take_log());

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use replica::PRODUCER_EXPIRATION_MS;
+use rpc::WatchedImage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{clock::now_ms, disk::DiskGuard, partition::LocalPartition, store::Store};
@@ -15,6 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(crate) async fn run(
     store: Arc<Store>,
     disk: Arc<DiskGuard>,
+    image: WatchedImage,
     retention_every: Duration,
     stop: CancellationToken,
 ) {
@@ -32,7 +34,14 @@ pub(crate) async fn run(
                 let disk = disk.clone();
                 tokio::task::spawn_blocking(move || look_at_disk(&store, &disk)).await
             }
-            _ = sweep.tick() => tokio::task::spawn_blocking(move || remove_deleted(&store)).await,
+            _ = sweep.tick() => {
+                let image = image.load();
+                tokio::task::spawn_blocking(move || {
+                    store.renew_offline(&image);
+                    remove_deleted(&store);
+                })
+                .await
+            }
         };
         if let Err(error) = done {
             tracing::error!(%error, "upkeep failed");

@@ -102,6 +102,16 @@ fn replicas_that_leave_by_cancelling_are_fenced_out_too() {
 }
 
 #[test]
+fn replicas_that_leave_because_another_move_takes_over_are_fenced_out_too() {
+    let mut image = five();
+    reassign(&mut image, Some(&[0, 1, 3])).unwrap();
+    let before = t0(&image).clone();
+    reassign(&mut image, Some(&[0, 1, 4])).unwrap();
+    assert_eq!(moving(&image), (nodes(&[0, 1, 4, 2]), nodes(&[4]), nodes(&[2])));
+    assert_eq!((t0(&image).leader, t0(&image).leader_epoch), (before.leader, before.leader_epoch.next()));
+}
+
+#[test]
 fn the_only_replicas_in_sync_are_not_dropped_by_cancelling() {
     let mut image = five();
     configure(&mut image, Some("t"), "min.insync.replicas", "1");

@@ -22,6 +22,7 @@ use crate::{
     errors::PartitionError,
     partition::LocalPartition,
     replication::{FollowerSession, Key, Slot},
+    watchers::News,
 };
 
 /// The session epoch of a request that opens a session, and of one that ends it.
@@ -68,8 +69,16 @@ pub(crate) fn handle(
         let response = FetchResponse::default().with_error_code(code.map_or(0, |code| code.code()));
         Ok(Reply::Now(wire::encode_response(&response, version, correlation_id)?.into()))
     };
+    // Only who the controller has registered counts as a follower; a newer registration than the metadata has here is on
+    // its way.
+    let node_epoch = NodeEpoch(request.replica_state.replica_epoch);
+    match broker.image.load().nodes.get(&node).map(|n| n.epoch) {
+        Some(known) if known == node_epoch => {}
+        Some(known) if known > node_epoch => return refuse(Some(ResponseError::StaleBrokerEpoch)),
+        _ => return refuse(Some(ResponseError::BrokerIdNotRegistered)),
+    }
     let session = match request.session_epoch {
-        OPENING => broker.sessions.open(node, NodeEpoch(request.replica_state.replica_epoch)),
+        OPENING => broker.sessions.open(node, node_epoch),
         FINAL => {
             broker.sessions.close(node, request.session_id);
             return refuse(None);
@@ -79,7 +88,7 @@ pub(crate) fn handle(
                 return refuse(Some(ResponseError::FetchSessionIdNotFound));
             };
             let mut state = session.state.lock();
-            if epoch != state.epoch.checked_add(1).unwrap_or(1) {
+            if epoch != state.epoch.checked_add(1).unwrap_or(1) || session.node_epoch != node_epoch {
                 return refuse(Some(ResponseError::InvalidFetchSessionEpoch));
             }
             state.epoch = epoch;
@@ -89,7 +98,7 @@ pub(crate) fn handle(
     };
     // A request that still waits answers now: this one comes behind it.
     session.news.arrived.notify_one();
-    let asked = take_changes(&broker, &session, &request);
+    let (asked, absent) = take_changes(&broker, &session, &request);
     let positive = |value: i32| usize::try_from(value).unwrap_or(0);
     let fetch = ReplicaFetch {
         session,
@@ -103,42 +112,69 @@ pub(crate) fn handle(
         broker,
     };
     let mut look = Look::default();
-    fetch.look(&mut look, fetch.asked.clone());
-    fetch.look(&mut look, fetch.session.news.take());
+    absent.into_iter().for_each(|key| look.refuse_absent(&fetch.broker, key));
+    fetch.look(&mut look, |_| fetch.asked.clone());
+    fetch.look(&mut look, |news| news.take());
     match fetch.is_enough(&look) {
         true => Ok(Reply::Now(fetch.respond(look)?)),
         false => Ok(Reply::Later(fetch.wait(look).boxed())),
     }
 }
 
-/// Notes what the request says of its partitions; the slots that it speaks of.
-fn take_changes(broker: &Broker, session: &Arc<FollowerSession>, request: &FetchRequest) -> Vec<u32> {
+/// Notes what the request says of its partitions; the slots that it speaks of, and what is not here.
+fn take_changes(
+    broker: &Broker,
+    session: &Arc<FollowerSession>,
+    request: &FetchRequest,
+) -> (Vec<u32>, Vec<Key>) {
     let image = broker.image.load();
     let mut state = session.state.lock();
     for forgotten in &request.forgotten_topics_data {
         for partition in &forgotten.partitions {
-            state.forget((TopicId(forgotten.topic_id), PartitionIndex(*partition)), &session.news);
+            let key = (TopicId(forgotten.topic_id), PartitionIndex(*partition));
+            state.forget(key, session.node, &session.news);
         }
     }
-    let mut asked = Vec::new();
+    let (mut asked, mut absent) = (Vec::new(), Vec::new());
     for topic in &request.topics {
         let name = image.topic_names.get(&TopicId(topic.topic_id));
         for partition in &topic.partitions {
             let key = (TopicId(topic.topic_id), PartitionIndex(partition.partition));
+            let local = name.and_then(|name| broker.store.get(name.as_str(), key.1));
+            let Some(local) = local.filter(|local| local.topic_id == key.0) else {
+                state.forget(key, session.node, &session.news);
+                absent.push(key);
+                continue;
+            };
             let (number, slot) = state.slot(key);
             slot.offset = Offset(partition.fetch_offset);
             slot.leader_epoch = LeaderEpoch(partition.current_leader_epoch);
             slot.last_epoch = LeaderEpoch(partition.last_fetched_epoch);
             slot.bytes_max = partition.partition_max_bytes;
-            let local = name.and_then(|name| broker.store.get(name.as_str(), key.1));
-            slot.partition = local.filter(|local| local.topic_id == key.0);
-            if let Some(local) = &slot.partition {
-                local.subscribe(&session.news, number);
-            }
+            local.subscribe(&session.news, number);
+            slot.partition = Some(local);
             asked.push(number);
         }
     }
-    asked
+    (asked, absent)
+}
+
+impl Look {
+    fn refuse_absent(&mut self, broker: &Broker, key: Key) {
+        self.urgent = true;
+        let known = broker.image.load().topic_by_id(key.0).is_some();
+        let code = if known { ResponseError::NotLeaderOrFollower } else { ResponseError::UnknownTopicId };
+        self.partitions.push((u32::MAX, key, refused(key, code)));
+    }
+}
+
+/// What is said of a partition from which nothing can be fetched.
+fn refused(key: Key, code: ResponseError) -> PartitionData {
+    empty(key).with_error_code(code.code()).with_high_watermark(-1)
+}
+
+fn empty(key: Key) -> PartitionData {
+    PartitionData::default().with_partition_index(key.1.0).with_records(Some(Default::default()))
 }
 
 impl ReplicaFetch {
@@ -155,22 +191,23 @@ impl ReplicaFetch {
         let deadline = Instant::now() + self.wait;
         while !self.is_enough(&look) {
             let woken = tokio::time::timeout_at(deadline, self.session.news.arrived.notified()).await;
-            if self.is_superseded() {
-                // What is new is for the next request, which looks for itself.
-                break;
-            }
-            self.look(&mut look, self.session.news.take());
-            if woken.is_err() {
+            // What is new once the next request has come is for that one.
+            if !self.look(&mut look, |news| news.take()) || woken.is_err() {
                 break;
             }
         }
         self.respond(look)
     }
 
-    /// Looks at some slots, and adds to the answer what the follower does not know yet.
-    fn look(&self, look: &mut Look, slots: Vec<u32>) {
+    /// Looks at some slots, and adds to the answer what the follower does not know yet. False, and nothing is looked at,
+    /// when the session has gone on to another request: that is decided together with taking the news, or the news would
+    /// go into an answer that the follower drops.
+    fn look(&self, look: &mut Look, slots: impl FnOnce(&News) -> Vec<u32>) -> bool {
         let mut state = self.session.state.lock();
-        for number in slots {
+        if state.epoch != self.epoch {
+            return false;
+        }
+        for number in slots(&self.session.news) {
             let Some(slot) = state.slots.get_mut(number as usize) else { continue };
             let Some(key) = slot.key else { continue };
             if look.full.contains(&number) {
@@ -188,6 +225,7 @@ impl ReplicaFetch {
                 look.partitions.push((number, key, data));
             }
         }
+        true
     }
 
     fn look_at(&self, look: &mut Look, number: u32, slot: &mut Slot, key: Key) -> Option<PartitionData> {
@@ -214,7 +252,7 @@ impl ReplicaFetch {
                 look.urgent = true;
                 slot.told = None;
                 log_read_failure(&partition, &error);
-                let mut data = refuse(error.code());
+                let mut data = refused(key, error.code());
                 if let PartitionError::FollowerOutOfRange { start, .. } = error {
                     // The follower begins anew there.
                     data = data.with_log_start_offset(start.0);
@@ -232,6 +270,8 @@ impl ReplicaFetch {
                 }
                 let told = (fetched.high_watermark, fetched.start);
                 let news = slot.told.replace(told) != Some(told);
+                // Its consumers wait for the high watermark.
+                look.urgent |= news && partition.is_read_elsewhere();
                 let data = empty
                     .with_high_watermark(told.0.0)
                     .with_last_stable_offset(told.0.0)

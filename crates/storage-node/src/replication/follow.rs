@@ -52,13 +52,18 @@ pub(crate) enum Taken {
 }
 
 impl LocalPartition {
-    /// From where on to fetch from `leader`; `None` if this node does not follow it.
+    /// From where on to fetch from `leader`; `None` if this node does not follow it, or has not synced what it must: what is
+    /// asked for is what is on disk (R12).
     pub(crate) fn position(&self, leader: NodeId) -> Option<Position> {
         let state = self.state.lock();
         let (followed, leader_epoch) = state.replica.follows()?;
         let log = state.log.as_ref().filter(|_| followed == leader)?;
+        let end = log_end(log);
+        if end.counted < end.end {
+            return None;
+        }
         let last_epoch = log.epochs().latest().map_or(LeaderEpoch::UNKNOWN, |(epoch, _)| epoch);
-        Some(Position { leader_epoch, offset: log.end_offset(), last_epoch })
+        Some(Position { leader_epoch, offset: end.end, last_epoch })
     }
 
     /// Whom this node follows.

@@ -95,6 +95,7 @@ impl FollowerSession {
         for slot in std::mem::take(&mut state.slots) {
             if let Some(partition) = slot.partition {
                 partition.followers.unsubscribe(&self.news);
+                partition.follower_left(self.node);
             }
         }
         state.epoch = -1;
@@ -121,10 +122,11 @@ impl SessionState {
         (number, slot)
     }
 
-    pub(crate) fn forget(&mut self, key: Key, news: &Arc<News>) {
+    pub(crate) fn forget(&mut self, key: Key, node: NodeId, news: &Arc<News>) {
         let Some(number) = self.by_key.remove(&key) else { return };
         if let Some(partition) = std::mem::take(&mut self.slots[number as usize]).partition {
             partition.followers.unsubscribe(news);
+            partition.follower_left(node);
         }
         self.free.push(number);
     }
