@@ -192,8 +192,8 @@ impl World {
 
     fn on_produced(&mut self, client: usize, call: u64, p: usize, epoch: LeaderEpoch, result: ProduceResult) {
         let (now, ghost) = (self.now_us, &self.ghost.partitions[p]);
-        // Or retention removed its batch before it heard of it, and the leader began above.
-        let lost = ghost.floor > LeaderEpoch(0) || ghost.retained_from > Offset(0);
+        // Or the leader began anew above its batches, which retention had removed before.
+        let lost = !ghost.is_whole() || ghost.forgotten_below > Offset(0);
         let Some(stream) = self.clients[client].streams.iter_mut().find(|s| s.partition == p) else { return };
         let Some(at) = stream.queue.iter().position(|pending| pending.call == Some(call)) else { return };
         match result {

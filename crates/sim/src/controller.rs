@@ -311,7 +311,7 @@ impl World {
         for fence in due {
             self.propose_once(Command::FenceNode { node: fence.node, epoch: fence.epoch });
         }
-        if self.healing {
+        if self.healing && !self.plan.lossless {
             self.operate();
         }
         let every = self.setup.liveness.session_timeout_ms * 100;

@@ -46,6 +46,8 @@ impl Batch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     start: Offset,
+    /// The batch that was removed last, which ended at the start: what the checkers know the log's past by.
+    removed: Option<Batch>,
     batches: VecDeque<Batch>,
     /// What lies below survives a power cut.
     synced: Offset,
@@ -60,6 +62,10 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn start(&self) -> Offset {
         self.start
+    }
+
+    pub(crate) fn removed(&self) -> Option<&Batch> {
+        self.removed.as_ref()
     }
 
     pub(crate) fn end(&self) -> Offset {
@@ -129,7 +135,7 @@ impl Log {
         while let Some(first) = self.batches.front().copied().filter(|b| b.end() <= to) {
             self.before_start.record(&first.header(), now_ms);
             self.batches.pop_front();
-            self.start = first.end();
+            (self.start, self.removed) = (first.end(), Some(first));
         }
         self.epochs.truncate_from_start(self.start);
         self.synced = self.synced.max(self.start);

@@ -131,7 +131,8 @@ impl World {
         for (p, lost) in lost.iter().enumerate().filter(|(_, lost)| !lost.is_empty()) {
             self.counts.cut_batches += lost.len() as u64;
             self.ghost.spoiled[n] = true;
-            // Where everybody flushes first, nothing that counts can go.
+            // Where everybody flushes first, nothing that counts can go. Else a leader may count later what this node told
+            // it to have before.
             self.ghost.partitions[p].bereaved |= !self.setup.partitions[p].flush;
             self.trace(Party::Node(n), format_args!("t{p}: lost {lost:?}"));
         }

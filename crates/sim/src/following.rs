@@ -117,8 +117,10 @@ impl World {
                 self.truncate(n, p, epoch, to);
             }
             FetchOutcome::OutOfRange { start, end } => {
-                if log.end() < start {
+                if log.end() <= start {
                     log.begin_anew_at(start);
+                    let ghost = &mut self.ghost.partitions[p];
+                    ghost.forgotten_below = ghost.forgotten_below.max(start);
                     // What lies below a leader's start is committed.
                     local.replica.answered(epoch, start, log_end(log, flush));
                     self.trace(Party::Node(n), format_args!("t{p}: begins anew at {start}"));
@@ -156,6 +158,7 @@ impl World {
     fn truncate(&mut self, n: usize, p: usize, epoch: LeaderEpoch, to: Offset) {
         let (now_ms, bent) = (self.now_ms() as i64, self.mutation);
         let Some((local, log)) = self.nodes[n].both(p) else { return };
+        let (high_watermark, start) = (local.replica.high_watermark(), log.start());
         let gone: Vec<Batch> = match bent {
             Some(Mutation::EpochCacheNotTrimmed) if to == log.end() => Vec::new(),
             _ => log.truncate(to, now_ms),
@@ -166,12 +169,25 @@ impl World {
         *checkpoint = (*checkpoint).min(to);
         let Some((local, _)) = self.nodes[n].both(p) else { return };
         local.checked = local.checked.min(to);
-        let checked = r7::truncated(&self.ghost.partitions[p], epoch, to, &gone);
+        let member = self.is_member(n, p);
+        let ghost = &mut self.ghost.partitions[p];
+        if to < start {
+            ghost.forgotten_below = ghost.forgotten_below.max(to);
+        }
+        let checked = r7::truncated(ghost, &r7::Cut { epoch, to, high_watermark, member, gone: &gone });
         self.counts.truncations += 1;
         self.counts.truncated_batches += gone.len() as u64;
         self.trace(Party::Node(n), format_args!("t{p}: truncates to {to}, cutting {gone:?}"));
         self.check_at(p, checked);
         self.touch(p);
+    }
+
+    /// Whether the process is the registered incarnation of a member of ISR ∪ ELR.
+    fn is_member(&self, n: usize, p: usize) -> bool {
+        let (me, epoch) = (self.node_id(n), self.nodes[n].epoch());
+        let registered = self.controllers.image.nodes.get(&me).map(|node| node.epoch);
+        let listed = |state: &metadata::Partition| state.isr.contains(&me) || state.elr.contains(&me);
+        epoch.is_some() && epoch == registered && self.partition(p).is_some_and(listed)
     }
 
     /// As before KIP-101.

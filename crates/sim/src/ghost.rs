@@ -27,15 +27,15 @@ pub(crate) struct GhostPartition {
     pub(crate) floor: LeaderEpoch,
     /// Where C ended after each of those elections that lost something.
     pub(crate) losses: Vec<Offset>,
-    /// A disk lost records of the partition that may have been committed.
+    /// A disk lost records of the partition that may have been committed or may still be, or an old copy took its place.
     pub(crate) bereaved: bool,
     pub(crate) leaderships: BTreeMap<LeaderEpoch, Leadership>,
     /// The states that the controllers committed.
     pub(crate) states: BTreeMap<PartitionEpoch, Partition>,
-    /// Where each batch of a producer was committed.
-    pub(crate) sequences: BTreeMap<(ProducerId, i32), Offset>,
-    /// Below it somebody's retention has removed records.
-    pub(crate) retained_from: Offset,
+    /// Where each batch of a producer was committed, and the sequence that comes after it.
+    pub(crate) sequences: BTreeMap<(ProducerId, i32), (Offset, i32)>,
+    /// Some replica began anew up to here, and with the records it forgot their producers.
+    pub(crate) forgotten_below: Offset,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,10 @@ impl GhostPartition {
         self.committed.get(next).filter(|b| b.base <= offset)
     }
 
+    pub(crate) fn has(&self, batch: &Batch) -> bool {
+        self.at(batch.base) == Some(batch)
+    }
+
     /// Whether C has the batch, and had it by the end of that leader epoch.
     pub(crate) fn has_by(&self, batch: &Batch, epoch: LeaderEpoch) -> bool {
         let index = self.committed.partition_point(|b| b.end() <= batch.base);
@@ -89,13 +93,19 @@ impl GhostPartition {
 
     pub(crate) fn push(&mut self, batch: Batch, epoch: LeaderEpoch) {
         self.committed_in.push(epoch);
-        self.sequences.insert((batch.producer, batch.sequence), batch.base);
+        let next = batch.sequence + batch.count;
+        self.sequences.insert((batch.producer, batch.sequence), (batch.base, next));
         self.committed.push(batch);
     }
 
     /// Whether what a leader of that epoch does counts: not after an unclean election has ended its history.
     pub(crate) fn counts(&self, epoch: LeaderEpoch) -> bool {
         epoch >= self.floor && self.doubt.is_none_or(|doubt| epoch >= doubt.epoch)
+    }
+
+    /// Whether no loss had to be excused so far, nor may one be under way.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.floor == LeaderEpoch(0) && self.doubt.is_none()
     }
 
     /// Compares on from where the log was found equal to C, and says up to where it is.
@@ -105,9 +115,9 @@ impl GhostPartition {
             match (log.at(log.agreed), self.at(log.agreed)) {
                 (Some(theirs), Some(ours)) if theirs == ours => log.agreed = ours.end(),
                 // A hole that an excused loss left.
-                (_, None) => {
+                (_, None) if log.agreed < log.end() => {
                     let next = self.committed.partition_point(|b| b.base <= log.agreed);
-                    log.agreed = self.committed.get(next).map_or(end, |b| b.base);
+                    log.agreed = self.committed.get(next).map_or(end, |b| b.base).min(log.end());
                 }
                 _ => break,
             }
@@ -115,10 +125,22 @@ impl GhostPartition {
         log.agreed
     }
 
-    /// Forgets what an unclean election lost; how many batches.
-    pub(crate) fn cut(&mut self, to: Offset) -> usize {
+    /// Whether the log has a past in common with C. What lay below the start of either may have been another history's.
+    pub(crate) fn is_past_of(&self, log: &Log, agreed: Offset) -> bool {
+        let begins = self.committed.first().map_or(self.begins, |batch| batch.base);
+        let both_begin = log.start().max(begins);
+        both_begin == Offset(0) || agreed > both_begin || log.removed().is_some_and(|batch| self.has(batch))
+    }
+
+    /// Forgets what an unclean election lost: the new leader's log agrees up to `agreed`. How many batches went.
+    pub(crate) fn cut(&mut self, log: &Log, agreed: Offset) -> usize {
+        let (to, begins) = match self.is_past_of(log, agreed) {
+            true => (agreed, self.begins.min(agreed)),
+            false => (Offset(0), log.start()),
+        };
         let kept = self.committed.partition_point(|b| b.end() <= to);
-        self.begins = self.begins.min(to);
+        self.begins = begins;
+        self.losses.push(to);
         let gone = self.committed.split_off(kept);
         self.committed_in.truncate(kept);
         for batch in &gone {

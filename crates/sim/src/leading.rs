@@ -184,7 +184,7 @@ impl World {
                 let high_watermark = local.replica.high_watermark();
                 return FetchOutcome::Diverging { epoch, end, high_watermark };
             }
-            Ok(None) if asked.offset < start || asked.offset > end => {
+            Ok(None) if asked.offset < start || asked.offset > end || !log.epochs.vouches_for(asked.last) => {
                 return FetchOutcome::OutOfRange { start, end };
             }
             Ok(None) => {}
@@ -300,10 +300,13 @@ impl World {
     }
 
     fn refused(&mut self, n: usize, p: usize, proposal: &Proposal) {
-        let registered = self.registered(n, p);
+        let (registered, bent) = (self.registered(n, p), self.mutation);
         let Some((local, _)) = self.nodes[n].both(p) else { return };
         if local.replica.outstanding() != Some(proposal) {
             return;
+        }
+        if bent == Some(Mutation::RefusedRevertedAtOnce) {
+            return local.replica.forget_proposal();
         }
         if let Some(instead) = local.replica.refused(|node| registered[node.0 as usize]) {
             self.note_proposal(n, p, &instead);
@@ -341,9 +344,6 @@ impl World {
         if moves {
             let to = Offset((high_watermark.0 - back as i64).max(0));
             log.advance_start(to, now_ms);
-            let start = log.start();
-            let ghost = &mut self.ghost.partitions[p];
-            ghost.retained_from = ghost.retained_from.max(start);
             self.counts.retentions += 1;
         }
         if checkpoints {

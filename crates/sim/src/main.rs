@@ -36,6 +36,15 @@ struct Arguments {
     /// Without the healing at the end.
     #[arg(long)]
     no_heal: bool,
+    /// Without unclean elections and whatever else excuses a loss.
+    #[arg(long)]
+    lossless: bool,
+    /// Listens only to the invariants that speak of records.
+    #[arg(long)]
+    data_only: bool,
+    /// How many seeds a mistake has to be found in, and then to lose data.
+    #[arg(long, default_value_t = 20_000)]
+    within: u64,
     #[arg(long, default_value_t = 2)]
     threads: usize,
 }
@@ -46,10 +55,16 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(name) => Some(Mutation::parse(name).with_context(|| format!("no mutation is called '{name}'"))?),
         None => None,
     };
-    let plan = Plan { steps: arguments.steps, heal: !arguments.no_heal, mutation };
+    let plan = Plan {
+        steps: arguments.steps,
+        heal: !arguments.no_heal,
+        mutation,
+        lossless: arguments.lossless,
+        data_only: arguments.data_only,
+    };
     match &arguments {
         Arguments { seed: Some(seed), .. } => one(*seed, plan, arguments.trace),
-        Arguments { mutations: true, .. } => mutations(plan, arguments.threads),
+        Arguments { mutations: true, .. } => mutations(plan, arguments.within, arguments.threads),
         Arguments { seeds: Some(range), .. } => {
             let (first, last) = parse_range(range)?;
             Ok(many(first, last, None, plan, arguments.threads))
@@ -88,20 +103,19 @@ fn many(first: u64, last: u64, within: Option<Duration>, plan: Plan, threads: us
     verdict(&failures, plan)
 }
 
-fn mutations(plan: Plan, threads: usize) -> anyhow::Result<ExitCode> {
+fn mutations(plan: Plan, within: u64, threads: usize) -> anyhow::Result<ExitCode> {
     let mut missed = 0;
     for mutation in Mutation::ALL {
         let plan = Plan { mutation: Some(mutation), ..plan };
-        let (counts, failures) = run_many(1, 20_000, threads, None, plan, |_, _| {});
-        match failures.first() {
-            Some(Failure { seed, step, violation }) => {
-                println!("{mutation}: seed {seed}, step {step} (after {} seeds): {violation}", counts.seeds);
-            }
-            None => {
-                println!("{mutation}: NOT FOUND in {} seeds, {} steps", counts.seeds, counts.steps);
-                missed += 1;
-            }
-        }
+        let find = |plan| run_many(1, within + 1, threads, None, plan, |_, _| {}).1.into_iter().next();
+        let found = find(plan);
+        missed += u32::from(found.is_none());
+        let lost = find(Plan { data_only: true, heal: false, ..plan });
+        let shown = |failure: &Option<Failure>| match failure {
+            Some(Failure { seed, step, violation }) => format!("seed {seed}, step {step}, {violation}"),
+            None => format!("not within {within} seeds"),
+        };
+        println!("{mutation}: {}\n    loses data: {}", shown(&found), shown(&lost));
     }
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -110,8 +124,10 @@ fn verdict(failures: &[Failure], plan: Plan) -> ExitCode {
     for Failure { seed, step, violation } in failures {
         println!("seed {seed}, step {step}: {violation}");
         let mutation = plan.mutation.map(|m| format!(" --mutation {m}")).unwrap_or_default();
-        let heal = if plan.heal { "" } else { " --no-heal" };
-        println!("replay: scripts/sim.sh --seed {seed} --steps {}{mutation}{heal} --trace", plan.steps);
+        let flags =
+            [(!plan.heal, " --no-heal"), (plan.lossless, " --lossless"), (plan.data_only, " --data-only")];
+        let flags: String = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
+        println!("replay: scripts/sim.sh --seed {seed} --steps {}{mutation}{flags} --trace", plan.steps);
     }
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

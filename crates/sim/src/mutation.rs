@@ -14,6 +14,8 @@ pub enum Mutation {
     NoKip903,
     /// The high watermark waits for the adopted ISR only, not for proposed members.
     NoMaximalIsr,
+    /// A refused proposal is taken for settled, though an earlier copy of it may still arrive.
+    RefusedRevertedAtOnce,
     /// A follower cuts its log at its own high watermark when the leader changes.
     TruncateToHighWatermark,
     /// A member of the ELR keeps its place though its disk lost something.
@@ -41,12 +43,13 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 17] = [
+    pub const ALL: [Mutation; 18] = [
         Self::NoEpochFencing,
         Self::NoFetchInEpochCheck,
         Self::NoKip841,
         Self::NoKip903,
         Self::NoMaximalIsr,
+        Self::RefusedRevertedAtOnce,
         Self::TruncateToHighWatermark,
         Self::UncleanElrMember,
         Self::NoPartitionEpochCheck,

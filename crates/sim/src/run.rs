@@ -13,6 +13,17 @@ pub struct Plan {
     /// Afterwards everything heals, and liveness is checked.
     pub heal: bool,
     pub mutation: Option<Mutation>,
+    /// No unclean elections, no old copies of disks, power cuts only where everybody flushes first: nothing is excused.
+    pub lossless: bool,
+    /// Only the invariants that speak of records are listened to, not those that restate the protocol's conditions.
+    pub data_only: bool,
+}
+
+impl Plan {
+    /// So many steps with faults, and then healing.
+    pub const fn of(steps: u64) -> Self {
+        Self { steps, heal: true, mutation: None, lossless: false, data_only: false }
+    }
 }
 
 /// A seed that broke an invariant.
@@ -25,7 +36,7 @@ pub struct Failure {
 
 /// Runs one seed; what happened, and what must not have.
 pub fn run(seed: u64, plan: Plan, trace: Trace) -> (Counts, Option<Failure>) {
-    let mut world = World::new(seed, plan.mutation, trace);
+    let mut world = World::new(seed, plan, trace);
     while world.step < plan.steps && world.violation.is_none() {
         world.step();
     }

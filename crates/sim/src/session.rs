@@ -279,9 +279,8 @@ impl World {
         let agreed = ghost.agreement(log);
         let checked = r12::recovered(ghost, doubt.unclean, epoch, agreed);
         (ghost.doubt, ghost.floor) = (None, epoch);
-        if agreed < ghost.end() {
-            ghost.losses.push(agreed);
-            self.counts.lost_batches += ghost.cut(agreed) as u64;
+        if agreed < ghost.end() || !ghost.is_past_of(log, agreed) {
+            self.counts.lost_batches += ghost.cut(log, agreed) as u64;
             let logs = self.nodes.iter_mut().filter_map(|node| node.disk.logs[p].as_mut());
             logs.for_each(|log| log.agreed = log.agreed.min(agreed));
         }

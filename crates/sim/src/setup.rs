@@ -81,6 +81,16 @@ impl Setup {
             faults: Faults::draw(random, unclean),
         }
     }
+
+    /// The same without anything that excuses a loss: unclean elections, power cuts where nobody flushes, old copies.
+    pub(crate) fn lossless(mut self) -> Self {
+        let cuts = self.faults.power_cut + self.faults.power_cut_all > 0;
+        for partition in &mut self.partitions {
+            (partition.unclean, partition.flush) = (false, partition.flush || cuts);
+        }
+        (self.faults.unclean, self.faults.old_copy) = (0, 0);
+        self
+    }
 }
 
 impl Faults {

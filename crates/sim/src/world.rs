@@ -15,6 +15,7 @@ use crate::{
     network::Network,
     node::{Node, log_end},
     random::Random,
+    run::Plan,
     setup::Setup,
     trace::Trace,
 };
@@ -22,6 +23,7 @@ use crate::{
 /// Everything there is, at one moment. One thread, one queue of events, one source of chance.
 pub(crate) struct World {
     pub(crate) setup: Setup,
+    pub(crate) plan: Plan,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) random: Random,
     pub(crate) now_us: u64,
@@ -44,6 +46,9 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
 }
 
+/// The invariants that speak of records, not of the rules that protect them.
+const DATA: [&str; 6] = ["R1", "R2", "R7", "R8", "R9", "R12"];
+
 struct Queued {
     at_us: u64,
     number: u64,
@@ -51,9 +56,12 @@ struct Queued {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, mutation: Option<Mutation>, trace: Trace) -> Self {
+    pub(crate) fn new(seed: u64, plan: Plan, trace: Trace) -> Self {
         let mut random = Random::new(seed);
-        let setup = Setup::draw(&mut random);
+        let setup = match plan.lossless {
+            true => Setup::draw(&mut random).lossless(),
+            false => Setup::draw(&mut random),
+        };
         let topic = |p: usize| (topic_name(p), TopicId(Uuid::from_u128(p as u128 + 1)));
         let mut world = Self {
             topics: (0..setup.partitions.len()).map(topic).collect(),
@@ -72,7 +80,8 @@ impl World {
             counts: Counts::default(),
             violation: None,
             setup,
-            mutation,
+            plan,
+            mutation: plan.mutation,
             random,
             trace,
         };
@@ -162,17 +171,14 @@ impl World {
         let ghost = &mut self.ghost.partitions[p];
         let Some(state) = local.replica.state() else { return };
         let length = ghost.len();
-        let checked = match local.replica.leads() {
-            Some(epoch) => r4::advanced(
-                ghost,
-                NodeId(n as i32),
-                epoch,
-                state.epoch,
-                log_end(log, flush).counted,
-                high_watermark,
-            )
-            .and_then(|()| r1::committed(ghost, log, epoch, high_watermark)),
-            None => r1::known(ghost, log, state.leader_epoch, high_watermark),
+        let (advanced, checked) = match local.replica.leads() {
+            Some(epoch) => {
+                let counted = log_end(log, flush).counted;
+                let me = NodeId(n as i32);
+                let advanced = r4::advanced(ghost, me, epoch, state.epoch, counted, high_watermark);
+                (advanced, r1::committed(ghost, log, epoch, high_watermark))
+            }
+            None => (Ok(()), r1::known(ghost, log, state.leader_epoch, high_watermark)),
         };
         let (committed, end) = (ghost.len() - length, ghost.end());
         self.counts.committed += committed as u64;
@@ -180,6 +186,7 @@ impl World {
             self.trace(Party::Node(n), format_args!("t{p}: commits up to {end}"));
         }
         self.dirty[p] = true;
+        self.check_at(p, advanced);
         self.check_at(p, checked);
     }
 
@@ -211,6 +218,9 @@ impl World {
             true => self.counts.unclean += 1,
             false => self.counts.recovering += 1,
         }
+        if self.plan.lossless {
+            return;
+        }
         let unclean = unclean || ghost.doubt.is_some_and(|d| d.unclean);
         ghost.doubt = Some(Doubt { epoch: now.leader_epoch, unclean });
     }
@@ -225,9 +235,10 @@ impl World {
                 continue;
             };
             let image = &self.controllers.image;
-            let checked = r2::check(&self.ghost.partitions[p], &mut self.nodes, image, p, partition)
-                .and_then(|()| r3::check(&self.nodes, p, partition));
-            self.check(checked);
+            let whole = r2::check(&self.ghost.partitions[p], &mut self.nodes, image, p, partition);
+            let maximal = r3::check(&self.nodes, p, partition);
+            self.check(whole);
+            self.check(maximal);
         }
     }
 
@@ -235,6 +246,7 @@ impl World {
     pub(crate) fn check(&mut self, checked: Checked) {
         if let Err(violation) = checked
             && self.violation.is_none()
+            && (!self.plan.data_only || DATA.contains(&violation.invariant))
         {
             self.trace("checker", format_args!("VIOLATION {violation}"));
             self.violation = Some(violation);

@@ -2,7 +2,7 @@
 
 use sim::{Failure, Plan, Trace, run, run_many};
 
-const PLAN: Plan = Plan { steps: 1_000, heal: true, mutation: None };
+const PLAN: Plan = Plan::of(1_000);
 
 fn shown(failures: &[Failure]) -> Vec<String> {
     let line =
@@ -10,9 +10,13 @@ fn shown(failures: &[Failure]) -> Vec<String> {
     failures.iter().map(line).collect()
 }
 
-/// With `steps` of faults, and without healing where that had no part in it.
+/// With `steps` of faults.
 fn holds(seed: u64, steps: u64) {
-    let (_, failure) = run(seed, Plan { steps, ..PLAN }, Trace::off());
+    plan_holds(seed, Plan::of(steps));
+}
+
+fn plan_holds(seed: u64, plan: Plan) {
+    let (_, failure) = run(seed, plan, Trace::off());
     assert_eq!(shown(failure.as_slice()), [""; 0]);
 }
 
@@ -51,6 +55,43 @@ fn who_left_the_replicas_and_is_added_again_empty_does_not_join_by_an_old_fetch(
 #[test]
 fn a_leader_that_began_above_its_first_epochs_leaves_no_foreign_records_in_a_follower() {
     holds(115_415, 2_000);
+}
+
+#[test]
+fn without_anything_that_excuses_a_loss_nothing_is_lost() {
+    let plan = Plan { lossless: true, ..Plan::of(2_000) };
+    let (counts, failures) = run_many(1, 3_001, 2, None, plan, |_, _| {});
+    println!("{counts}");
+    assert_eq!(shown(&failures), [""; 0]);
+    assert_eq!((counts.seeds, counts.healed, counts.unclean), (3_000, 3_000, 0));
+    for (what, count, least) in [
+        ("commits", counts.committed, 100_000),
+        ("RECOVERING elections", counts.recovering, 1_000),
+        ("power cuts of all", counts.power_cuts_of_all, 1_000),
+        ("wiped disks", counts.wiped, 500),
+    ] {
+        assert!(count >= least, "{what}: {count}");
+    }
+}
+
+/// The checker held on to what lay below the start of the new leader's log, which was of another history.
+#[test]
+fn a_leader_by_unclean_election_that_begins_higher_up_may_have_another_past() {
+    holds(523_092, 2_000);
+    holds(476_037, 2_000);
+    holds(647_242, 4_000);
+}
+
+/// The checker took an empty log for one that shares nothing.
+#[test]
+fn a_leader_whose_records_retention_has_all_removed_keeps_its_past() {
+    holds(20_138, 1_000);
+}
+
+#[test]
+fn who_ends_where_the_leaders_log_starts_does_not_join_with_other_records() {
+    plan_holds(4_040_480, Plan { lossless: true, ..Plan::of(2_000) });
+    holds(588_184, 2_000);
 }
 
 #[test]

@@ -439,7 +439,7 @@ impl LocalPartition {
             let high_watermark = replica.high_watermark();
             return Ok(FollowerFetched { slice: None, start, high_watermark, diverging, may_join: false });
         }
-        if fetch.offset < start || fetch.offset > end {
+        if fetch.offset < start || fetch.offset > end || !log.epochs().vouches_for(last_epoch) {
             return Err(PartitionError::FollowerOutOfRange { offset: fetch.offset, start, end });
         }
         let fetched = replica.fetched(uptime_ms(), fetch)?;

@@ -1,7 +1,7 @@
-//! Joining the ISR needs: log end ≥ the epoch's start, a fetch in this leader epoch, a node that is neither fenced nor
-//! stopping (KIP-841), the registered node epoch (KIP-903). (Log end ≥ the high watermark follows from R2.)
+//! Joining the ISR needs: log end ≥ the high watermark and ≥ the epoch's start, a fetch in this leader epoch, a node that
+//! is neither fenced nor stopping (KIP-841), the registered node epoch (KIP-903).
 
-use domain::NodeEpoch;
+use domain::{NodeEpoch, Offset};
 use metadata::{Image, NodeState, Partition};
 
 use super::{Checked, hold};
@@ -16,10 +16,15 @@ pub(crate) fn taken(ghost: &GhostPartition, image: &Image, before: &Partition, a
         })?;
         let fetch =
             ghost.leaderships.get(&before.leader_epoch).and_then(|l| Some((l.start, l.fetches.get(member)?)));
-        let joins = fetch.is_some_and(|(start, (epoch, end))| *end >= start && *epoch == node.epoch);
+        let committed = if ghost.counts(before.leader_epoch) { ghost.end() } else { Offset(0) };
+        let joins = fetch
+            .is_some_and(|(start, (epoch, end))| *end >= start && *end >= committed && *epoch == node.epoch);
         hold("R5", joins, || {
             let epoch: NodeEpoch = node.epoch;
-            format!("node {member} of epoch {epoch} joined ISR {:?} with (start, fetch) {fetch:?}", after.isr)
+            format!(
+                "node {member} of epoch {epoch} joined ISR {:?} with (start, fetch) {fetch:?}, committed up to {committed}",
+                after.isr
+            )
         })?;
     }
     Ok(())

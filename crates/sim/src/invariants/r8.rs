@@ -11,7 +11,8 @@ pub(crate) fn acknowledged(
     offset: Offset,
     value: u64,
 ) -> Checked {
-    if !ghost.counts(epoch) {
+    // Where an excused loss left a log that begins higher up, nobody knows what C was below.
+    if !ghost.counts(epoch) || offset < ghost.begins {
         return Ok(());
     }
     let there = ghost.at(offset);

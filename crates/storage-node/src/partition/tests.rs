@@ -272,3 +272,30 @@ fn what_was_pipelined_behind_a_refused_batch_is_refused_like_it() {
     assert_eq!(send(1, true), Ok(Offset(1)));
     assert_eq!(send(2, true), Ok(Offset(2)));
 }
+
+/// Retention had removed the leader's older epochs, so that nothing spoke against a follower whose foreign records ended
+/// exactly at the leader's log start: it joined the ISR with them.
+#[test]
+fn a_follower_that_ends_where_the_leaders_log_begins_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, follower) = pair(dir.path());
+    follower
+        .with_log(|log| log.append_as_leader(&batch(b"foreign"), LeaderEpoch(0), 2_000))
+        .unwrap()
+        .unwrap();
+    leader.adopt(&led_by(LEADER, 3, &[LEADER], 1), None);
+    leader.append(&batch(b"removed"), true, true, 2_000).unwrap();
+    leader.append(&batch(b"kept"), true, true, 2_000).unwrap();
+    leader.with_log(|log| log.advance_start(Offset(1))).unwrap();
+    follower.adopt(&led_by(LEADER, 3, &[LEADER], 1), None);
+    let asked = follower.position(LEADER).unwrap();
+    assert_eq!((asked.offset, asked.last_epoch), (Offset(1), LeaderEpoch(0)));
+    let fetch = FollowerFetch {
+        node: FOLLOWER,
+        node_epoch: NodeEpoch(1),
+        leader_epoch: asked.leader_epoch,
+        offset: asked.offset,
+    };
+    let refused = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).err();
+    assert!(matches!(refused, Some(PartitionError::FollowerOutOfRange { .. })), "{refused:?}");
+}
