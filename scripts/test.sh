@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all the tests: format, lints, layers, unit and property tests, real processes with real clients.
-# Installs what the tests need and the machine lacks (kcat from Debian's packages).
+# Installs what the tests need and the machine lacks (kcat, and make to build librdkafka, from Debian's packages).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,6 +10,11 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 if ! command -v kcat >/dev/null; then
   step "installing kcat"
   apt-get update -qq && apt-get install -y -qq kcat >/dev/null
+fi
+
+if ! command -v make >/dev/null; then
+  step "installing make"
+  apt-get update -qq && apt-get install -y -qq make >/dev/null
 fi
 
 step "format"
