@@ -72,9 +72,17 @@ impl Office {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(TICK) => {}
+                () = tokio::time::sleep(self.pause()) => {}
             }
         }
+    }
+
+    /// Until the next look: a tick, or less where a grace ends before.
+    fn pause(&self) -> Duration {
+        let over_ms = self.term.lock().as_ref().and_then(|t| t.liveness.grace_over_ms());
+        let left_ms = over_ms.map(|at| at.saturating_sub(self.now_ms()));
+        // One that is over and not acted on waits for the tick: it may not count now.
+        left_ms.filter(|left| *left > 0).map_or(TICK, |left| TICK.min(Duration::from_millis(left)))
     }
 
     /// Starts a term, once the image has everything that was committed before it.

@@ -7,7 +7,9 @@ use domain::{NodeEpoch, NodeId};
 pub struct LivenessConfig {
     /// A node that is silent for so long is fenced.
     pub session_timeout_ms: u64,
-    /// A node whose stream ended without a goodbye is fenced after so long: its process died.
+    /// A node whose stream ended without a goodbye (its process died) is fenced when it has not been heard of for so long,
+    /// and has not come back for a quarter of it. It counts from the last heartbeat, as leases do that a node holds by its
+    /// heartbeats: so none outlives the fencing.
     pub grace_ms: u64,
 }
 
@@ -36,6 +38,14 @@ struct Session {
     epoch: NodeEpoch,
     heard_ms: u64,
     broken_ms: Option<u64>,
+}
+
+impl Session {
+    /// When the grace of a broken stream is over.
+    fn fenced_at_ms(&self, config: &LivenessConfig) -> Option<u64> {
+        let broken_ms = self.broken_ms?;
+        Some((self.heard_ms + config.grace_ms).max(broken_ms + config.grace_ms / 4))
+    }
 }
 
 /// A node to be fenced.
@@ -106,8 +116,7 @@ impl Liveness {
         self.sessions
             .iter()
             .filter_map(|(node, session)| {
-                let broken =
-                    session.broken_ms.is_some_and(|at| now_ms.saturating_sub(at) >= self.config.grace_ms);
+                let broken = session.fenced_at_ms(&self.config).is_some_and(|at| now_ms >= at);
                 let silent = now_ms.saturating_sub(session.heard_ms) >= self.config.session_timeout_ms;
                 let reason = match (broken && settled && few, silent) {
                     (true, _) => FenceReason::StreamEnded,
@@ -117,6 +126,13 @@ impl Liveness {
                 Some(Fence { node: *node, epoch: session.epoch, reason })
             })
             .collect()
+    }
+}
+
+impl Liveness {
+    /// When the first grace that is running now is over: [`Liveness::due`] is to be called then, and not at the next tick.
+    pub fn grace_over_ms(&self) -> Option<u64> {
+        self.sessions.values().filter_map(|s| s.fenced_at_ms(&self.config)).min()
     }
 }
 
@@ -170,8 +186,18 @@ mod tests {
         let mut liveness = office(1);
         all_heard(&mut liveness, 5_000, 1);
         liveness.stream_ended(5_010, NodeId(0), EPOCH);
-        assert_eq!(due_at(&mut liveness, 5_209), []);
-        assert_eq!(due_at(&mut liveness, 5_210), [fence(0, FenceReason::StreamEnded)]);
+        assert_eq!(liveness.grace_over_ms(), Some(5_200));
+        assert_eq!(due_at(&mut liveness, 5_199), []);
+        assert_eq!(due_at(&mut liveness, 5_200), [fence(0, FenceReason::StreamEnded)]);
+    }
+
+    #[test]
+    fn a_node_whose_stream_broke_long_after_its_last_heartbeat_may_still_come_back() {
+        let mut liveness = office(1);
+        all_heard(&mut liveness, 5_000, 1);
+        liveness.stream_ended(6_000, NodeId(0), EPOCH);
+        assert_eq!(due_at(&mut liveness, 6_049), []);
+        assert_eq!(due_at(&mut liveness, 6_050), [fence(0, FenceReason::StreamEnded)]);
     }
 
     #[test]

@@ -52,6 +52,8 @@ struct Shared {
 /// How long one attempt may take: a leader without a quorum would hold it forever.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// An attempt with less time than this is not begun: cut off, it would turn "nothing was carried out" into "unknown".
+const ATTEMPT_MIN: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl ControllerClient {
@@ -283,7 +285,7 @@ impl ControllerClient {
         attempt: impl Fn(Channel) -> F,
     ) -> Result<(T, bool), Failed> {
         let deadline = Instant::now() + within;
-        let mut answer_lost = false;
+        let mut attempts = Attempts::default();
         loop {
             let address = self.address();
             let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_MAX);
@@ -296,31 +298,53 @@ impl ControllerClient {
             let status = match tried {
                 Ok(answer) => {
                     self.learn(&address, None);
-                    return Ok((answer, answer_lost));
+                    return Ok((answer, attempts.answer_lost));
                 }
                 Err(status) => status,
             };
-            if let Some(refusal) = refusal_of(&status) {
-                return Err(Failed { answer_lost, error: ControllerError::Refused(refusal) });
+            if let Some(refusal) = attempts.failed(&status) {
+                return Err(attempts.refused(refusal));
             }
             self.learn(&address, Some(&status));
-            if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented) {
-                let refusal = Refusal::new(RefusalKind::InvalidRequest, status.message());
-                return Err(Failed { answer_lost, error: ControllerError::Refused(refusal) });
-            }
-            answer_lost |= leader_hint(&status).is_none() && !never_sent(&status);
-            if Instant::now() + PAUSE >= deadline {
-                let error = match answer_lost {
-                    true => ControllerError::Unknown(status.message().to_owned()),
-                    false => ControllerError::Unavailable {
-                        seeds: self.seeds.join(", "),
-                        last: status.message().to_owned(),
-                    },
-                };
-                return Err(Failed { answer_lost, error });
+            if Instant::now() + PAUSE + ATTEMPT_MIN.min(within / 4) >= deadline {
+                return Err(attempts.given_up(&status, &self.seeds));
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+}
+
+/// What the attempts of one call came to so far.
+#[derive(Default)]
+struct Attempts {
+    /// One of them may have been carried out, although no answer says so.
+    answer_lost: bool,
+}
+
+impl Attempts {
+    /// Takes note of an attempt that failed; the refusal, if it is one.
+    fn failed(&mut self, status: &Status) -> Option<Refusal> {
+        if let Some(refusal) = refusal_of(status) {
+            return Some(refusal);
+        }
+        if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented) {
+            return Some(Refusal::new(RefusalKind::InvalidRequest, status.message()));
+        }
+        self.answer_lost |= leader_hint(status).is_none() && !never_sent(status);
+        None
+    }
+
+    fn refused(self, refusal: Refusal) -> Failed {
+        Failed { answer_lost: self.answer_lost, error: ControllerError::Refused(refusal) }
+    }
+
+    fn given_up(self, last: &Status, seeds: &[String]) -> Failed {
+        let last = last.message().to_owned();
+        let error = match self.answer_lost {
+            true => ControllerError::Unknown(last),
+            false => ControllerError::Unavailable { seeds: seeds.join(", "), last },
+        };
+        Failed { answer_lost: self.answer_lost, error }
     }
 }
 
@@ -371,4 +395,29 @@ pub(crate) fn node_service(channel: Channel) -> NodeServiceClient<Channel> {
 
 fn admin_service(channel: Channel) -> AdminServiceClient<Channel> {
     AdminServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(statuses: &[Status]) -> ControllerError {
+        let mut attempts = Attempts::default();
+        for status in statuses {
+            assert!(attempts.failed(status).is_none(), "{status:?} is no refusal");
+        }
+        attempts.given_up(statuses.last().unwrap(), &["a:1".to_owned()]).error
+    }
+
+    #[test]
+    fn controllers_that_do_not_lead_were_never_told() {
+        let result = outcome(&[crate::not_leader(None), crate::not_leader(Some("b:2"))]);
+        assert!(matches!(result, ControllerError::Unavailable { .. }), "{result:?}");
+    }
+
+    #[test]
+    fn one_lost_answer_makes_the_outcome_unknown() {
+        let result = outcome(&[Status::deadline_exceeded("no answer"), crate::not_leader(None)]);
+        assert!(matches!(result, ControllerError::Unknown(_)), "{result:?}");
+    }
 }

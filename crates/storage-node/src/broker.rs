@@ -10,6 +10,7 @@ use wire::{ApiKey, FrameError, Request, RequestFrame};
 use crate::{
     api,
     disk::DiskGuard,
+    doubts::Doubts,
     producer_ids::ProducerIds,
     replication::{IsrKeeper, Sessions},
     store::Store,
@@ -26,6 +27,7 @@ pub(crate) struct Broker {
     pub(crate) sessions: Sessions,
     pub(crate) isr: Arc<IsrKeeper>,
     pub(crate) disk: Arc<DiskGuard>,
+    pub(crate) doubts: Doubts,
 }
 
 /// The numbers that are counted for every request; looked up once.
@@ -78,7 +80,13 @@ impl Handler for Endpoint {
             }
             ApiKey::Metadata => {
                 let request = frame.decode_body()?;
-                now(&frame, &api::metadata::answer(broker, &request, frame.version))
+                match api::metadata::names_topics(&request) {
+                    true => {
+                        let answer = api::metadata::answer_checked(broker.clone(), request, frame.version);
+                        Ok(later(&frame, answer))
+                    }
+                    false => now(&frame, &api::metadata::answer(broker, &request, frame.version)),
+                }
             }
             ApiKey::ApiVersions => now(&frame, &api::api_versions::answer(frame.version)),
             ApiKey::DescribeCluster => {

@@ -4,6 +4,7 @@ mod api;
 mod broker;
 mod clock;
 mod disk;
+mod doubts;
 mod errors;
 mod folder;
 mod home;

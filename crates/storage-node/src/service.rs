@@ -222,6 +222,7 @@ pub async fn start(
         sessions: Sessions::new(),
         isr: store.isr.clone(),
         disk: disk.clone(),
+        doubts: Default::default(),
     });
     // The first image: only then is there anything to say to a client, or to the controller.
     let epoch = store.epoch();

@@ -216,11 +216,4 @@ mod tests {
         let taken = Ok(Partition::default());
         assert_eq!(proposed(vec![lost, Ok(answer(&taken))]).await.unwrap(), [taken]);
     }
-
-    #[tokio::test]
-    async fn a_controller_that_never_leads_was_never_told() {
-        let answers = (0..200).map(|_| Err(crate::not_leader(None))).collect();
-        let result = proposed(answers).await;
-        assert!(matches!(result, Err(ControllerError::Unavailable { .. })), "{result:?}");
-    }
 }
