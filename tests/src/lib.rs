@@ -8,7 +8,7 @@ mod rest;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use kafka::{KafkaClient, batch_of, sequenced_batch};
-pub use process::{Process, binary, cpu_seconds, free_port, resident_bytes};
+pub use process::{Process, binary, cpu_seconds, free_port, resident_bytes, touch_memory};
 pub use rest::Rest;
 
 use std::time::{Duration, Instant};

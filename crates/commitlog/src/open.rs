@@ -61,7 +61,7 @@ impl Log {
         log.recover_segments(mode, log_start, &mut recovery)?;
         if log.end < log_start {
             // Everything that was left lies below what is wanted.
-            log.begin_anew_at(log_start)?;
+            log.begin_anew_at(log_start, None)?;
         }
         log.recovery_point = match mode {
             OpenMode::Clean => log.end,

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, fs};
 
-use domain::Offset;
+use domain::{LeaderEpoch, Offset};
+use replica::EpochCache;
 
 use crate::{
     Log, LogError, crashsafe,
@@ -20,7 +21,7 @@ impl Log {
     /// ([`LogError::Shortened`]), or have unflushed ones trusted.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<Offset, LogError> {
         if offset < self.segments[0].base {
-            self.begin_anew_at(offset)?;
+            self.begin_anew_at(offset, None)?;
             return Ok(self.end);
         }
         let mut forgotten_from = offset;
@@ -105,8 +106,8 @@ impl Log {
     }
 
     /// Removes everything and begins at an offset: for a follower whose log ends below the leader's log start, so that it
-    /// fetches again from there. A crash on the way leaves some of the old records, and they lie below the leader's start.
-    pub fn begin_anew_at(&mut self, offset: Offset) -> Result<(), LogError> {
+    /// fetches again from there. `before` is the epoch of the record before that offset, if the leader knows it. A crash on the way leaves some of the old records, and they lie below the leader's start.
+    pub fn begin_anew_at(&mut self, offset: Offset, before: Option<LeaderEpoch>) -> Result<(), LogError> {
         self.dirt.truncations = self.dirt.truncations.wrapping_add(1);
         (self.dirt.folder, self.dirt.contents, self.dirt.tail) = (true, true, false);
         // First the file that remembers the new end: a crash in between must not leave an empty folder.
@@ -135,7 +136,8 @@ impl Log {
         self.tail = Default::default();
         (self.start, self.end, self.recovery_point) = (offset, offset, offset);
         self.producers.clear();
-        self.epochs.clear();
+        self.epochs = EpochCache::beginning_at(offset, before);
+        self.dirt.epochs |= before.is_some();
         self.boundaries.clear();
         self.rewrite_epochs()
     }

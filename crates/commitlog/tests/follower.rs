@@ -173,7 +173,7 @@ fn the_leaders_new_start_takes_the_segments_below_it_out_at_once() {
     assert_eq!(log.remove_deleted(NOW).unwrap(), 2);
     assert_eq!(log.follow_start(Offset(3), NOW).unwrap().log_start, Offset(5), "never back");
     assert_eq!(offsets(&read_all(&mut log, Offset(5), 1000)), [5, 6, 7, 8, 9]);
-    assert_eq!(log.epochs().entries(), [(LeaderEpoch(1), Offset(5)), (LeaderEpoch(2), Offset(8))]);
+    assert_eq!(log.epochs().entries(), [(LeaderEpoch(1), Offset(4)), (LeaderEpoch(2), Offset(8))]);
     let retained = log.follow_start(Offset(50), NOW).unwrap();
     assert_eq!((retained.segments, retained.log_start), (2, Offset(10)), "not past the end");
     assert_eq!((log.segments(), log.end_offset()), (1, Offset(10)));
@@ -187,9 +187,9 @@ fn a_log_begun_anew_survives_a_crash_on_the_way() {
     follow(&mut log, &(0..6).map(|base| at(base, 1)).collect::<Vec<_>>()).unwrap();
     log.flush().unwrap();
     let old = files(&fixture, |_| true);
-    log.begin_anew_at(Offset(40)).unwrap();
+    log.begin_anew_at(Offset(40), Some(LeaderEpoch(0))).unwrap();
     assert_eq!((log.start_offset(), log.end_offset(), log.size_bytes()), (Offset(40), Offset(40), 0));
-    assert_eq!((log.recovery_point(), log.epochs().latest()), (Offset(40), None));
+    assert_eq!((log.recovery_point(), log.epochs().before(Offset(40))), (Offset(40), Some(LeaderEpoch(0))));
     drop(log);
     assert_eq!(fixture.recover(6).0.end_offset(), Offset(40));
     // Files go one after the other: a crash leaves any number of the last ones.
@@ -201,9 +201,9 @@ fn a_log_begun_anew_survives_a_crash_on_the_way() {
         assert_eq!(log.end_offset(), Offset(40), "{left}");
         log.follow_start(Offset(40), NOW).unwrap();
         assert_eq!((log.start_offset(), log.size_bytes()), (Offset(40), 0));
-        log.begin_anew_at(Offset(40)).unwrap();
+        log.begin_anew_at(Offset(40), Some(LeaderEpoch(0))).unwrap();
         assert_eq!(follow(&mut log, &[at(40, 0)]).unwrap().end, Offset(41));
-        log.begin_anew_at(Offset(40)).unwrap();
+        log.begin_anew_at(Offset(40), Some(LeaderEpoch(0))).unwrap();
     }
 }
 

@@ -150,7 +150,7 @@ impl GapModel {
             }
             GapStep::BeginAnew(gap) => {
                 let at = self.end + gap;
-                log.begin_anew_at(Offset(at)).unwrap();
+                log.begin_anew_at(Offset(at), None).unwrap();
                 self.batches.clear();
                 (self.start, self.end, self.flushed) = (at, at, at);
             }

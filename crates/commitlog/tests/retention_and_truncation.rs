@@ -36,7 +36,10 @@ fn segments_go_when_their_newest_record_is_too_old() {
     assert_eq!(log.remove_deleted(NOW + 8100).unwrap(), 0);
     assert_eq!(log.remove_deleted(NOW + 8101).unwrap(), 2);
     assert_eq!((deleted(), log.has_deleted()), (0, false));
-    assert_eq!(log.epochs().entries(), [(LeaderEpoch(1), Offset(4)), (LeaderEpoch(2), Offset(8))]);
+    assert_eq!(
+        log.epochs().entries(),
+        [(LeaderEpoch(0), Offset(3)), (LeaderEpoch(1), Offset(4)), (LeaderEpoch(2), Offset(8))]
+    );
 }
 
 #[test]
@@ -55,7 +58,7 @@ fn an_expired_active_segment_goes_and_the_offsets_go_on() {
             (Offset(10), Offset(10)),
             "no offset is used again"
         );
-        assert_eq!(log.epochs().latest(), Some((LeaderEpoch(2), Offset(10))));
+        assert_eq!(log.epochs().latest(), Some((LeaderEpoch(2), Offset(9))));
         assert!(log.read(Offset(10), 10, Offset(10), true).unwrap().is_none());
     }
     assert!(!fixture.names().iter().any(|name| name.ends_with(".deleted")), "swept when opened");

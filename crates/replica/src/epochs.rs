@@ -41,6 +41,17 @@ impl EpochCache {
         after.checked_sub(1).map(|index| self.starts[index].0)
     }
 
+    /// A log that begins at `start`, without records, behind one of epoch `before`; `None`: nobody knows which.
+    pub fn beginning_at(start: Offset, before: Option<LeaderEpoch>) -> Self {
+        let starts = before.filter(|epoch| epoch.0 >= 0 && start.0 > 0);
+        Self { starts: starts.map(|epoch| (epoch, start.plus(-1))).into_iter().collect() }
+    }
+
+    /// The epoch of the last record below `start`, if that is known: where a log begins, what it was begun behind.
+    pub fn before(&self, start: Offset) -> Option<LeaderEpoch> {
+        self.epoch_at(start.plus(-1))
+    }
+
     /// Notes that `epoch` starts at `start`, and says whether that is news. A leader calls it when it becomes leader,
     /// before it appends anything (KAFKA-7415); entries that the new one contradicts go.
     pub fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
@@ -91,12 +102,17 @@ impl EpochCache {
         Ok((epoch < last || end < offset).then_some((epoch, end)))
     }
 
-    /// Whether this log still tells if a follower whose last record is of epoch `last` agrees with it. Once retention has
-    /// removed that epoch and all older ones it does not: a follower that ends just where this log starts may have come by
-    /// other records. To be asked when there is no [`EpochCache::divergence`]; where it is false, the follower begins
-    /// anew at the log's start, as one does that lies below it, and until then its fetch does not count.
-    pub fn vouches_for(&self, last: LeaderEpoch) -> bool {
-        last.0 < 0 || self.starts.first().is_some_and(|(first, _)| *first <= last)
+    /// Whether this log, which begins at `start`, still tells if a follower that ends at `offset` with a record of epoch
+    /// `last` agrees with it. Once retention has removed that epoch and all older ones it does not: a follower that ends
+    /// just where this log starts may have come by other records. And one that knows no epoch at all may have removed
+    /// records that this log never had, unless there is nothing below `offset` here either. To be asked when there is no
+    /// [`EpochCache::divergence`]; where it is false, the follower begins anew at the log's start, as one does that lies
+    /// below it, and until then its fetch does not count.
+    pub fn vouches_for(&self, last: LeaderEpoch, offset: Offset, start: Offset) -> bool {
+        match last.0 < 0 {
+            true => offset <= start,
+            false => self.starts.first().is_some_and(|(first, _)| *first <= last),
+        }
     }
 
     /// Where a follower cuts its log when the leader names a diverging epoch: at the smaller of the two ends of the last
@@ -116,16 +132,18 @@ impl EpochCache {
         changed
     }
 
-    /// Forgets epochs that end at or before the log's new `start`; the one in force there now starts there.
+    /// Forgets epochs that end below the last record before the log's new `start`. That record's epoch stays, from its
+    /// offset on: it is what a log without records is known by, and no truncation of what comes later takes it.
     pub fn truncate_from_start(&mut self, start: Offset) -> bool {
-        let before = self.starts.partition_point(|(_, first)| *first <= start);
+        let last = start.plus(-1);
+        let before = self.starts.partition_point(|(_, first)| *first <= last);
         let Some(in_force) =
-            before.checked_sub(1).filter(|index| self.starts[*index].1 != start || *index > 0)
+            before.checked_sub(1).filter(|index| self.starts[*index].1 != last || *index > 0)
         else {
             return false;
         };
         self.starts.drain(..in_force);
-        self.starts[0].1 = start;
+        self.starts[0].1 = last;
         true
     }
 
@@ -187,20 +205,39 @@ mod tests {
         let (last, end) = (LeaderEpoch(0), Offset(9));
         assert_eq!(cache.divergence(last, end, end), Ok(Some((last, Offset(2)))));
         cache.truncate_from_start(end);
-        assert_eq!(cache.divergence(last, end, end), Ok(None), "epoch 0 is forgotten here");
-        assert!(!cache.vouches_for(last) && !cache.vouches_for(LeaderEpoch(4)));
-        assert!(cache.vouches_for(LeaderEpoch(5)) && cache.vouches_for(LeaderEpoch::UNKNOWN));
+        assert_eq!(cache.divergence(last, end, end), Ok(Some((last, Offset(8)))), "epoch 3 was before");
+        assert_eq!(cache.divergence(LeaderEpoch(3), end, end), Ok(None));
+        assert!(cache.vouches_for(LeaderEpoch(3), end, end));
+        let begun = EpochCache::beginning_at(end, Some(LeaderEpoch(5)));
+        assert!(!begun.vouches_for(last, Offset(8), Offset(8)), "nobody knows where epoch 0 ended");
+    }
+
+    /// A follower had removed all of its records and knew no epoch any more; what the leader had at those offsets since a
+    /// power cut was other records, and it joined the ISR without them (seed 1101740).
+    #[test]
+    fn who_knows_no_epoch_agrees_only_where_there_is_nothing() {
+        let cache = cache(&[(0, 0), (2, 2)]);
+        let vouches = |offset, start| cache.vouches_for(LeaderEpoch::UNKNOWN, Offset(offset), Offset(start));
+        assert!(vouches(0, 0) && vouches(5, 5));
+        assert!(!vouches(5, 0));
     }
 
     #[test]
-    fn the_epoch_in_force_at_a_new_log_start_starts_there() {
+    fn the_epoch_before_a_new_log_start_is_kept() {
         let mut first = cache(&[(2, 10), (4, 20), (7, 30)]);
         assert!(first.truncate_from_start(Offset(25)));
-        assert_eq!(first, cache(&[(4, 25), (7, 30)]));
+        assert_eq!(first, cache(&[(4, 24), (7, 30)]));
         assert!(!first.truncate_from_start(Offset(25)));
         assert!(first.truncate_from_start(Offset(30)));
-        assert_eq!(first, cache(&[(7, 30)]));
+        assert_eq!(first, cache(&[(4, 29), (7, 30)]));
         assert!(!first.truncate_from_start(Offset(5)), "before the first");
+        assert!(first.truncate_from_end(Offset(30)));
+        assert_eq!(
+            (first.latest(), first.before(Offset(30))),
+            (Some((LeaderEpoch(4), Offset(29))), Some(LeaderEpoch(4)))
+        );
+        assert_eq!(first, EpochCache::beginning_at(Offset(30), Some(LeaderEpoch(4))));
+        assert_eq!(EpochCache::beginning_at(Offset(0), Some(LeaderEpoch(4))), EpochCache::new());
     }
 
     #[test]
@@ -235,6 +272,7 @@ mod tests {
         fn the_cache_tells_every_records_epoch(steps in proptest::collection::vec(any_step(), 1..40)) {
             let (mut cache, mut epoch) = (EpochCache::new(), 0);
             let (mut start, mut records) = (0i64, Vec::<i32>::new());
+            let mut before = None;
             for step in steps {
                 let end = start + records.len() as i64;
                 match step {
@@ -253,7 +291,7 @@ mod tests {
                     }
                     Step::TruncateStart(index) => {
                         let gone = index.index(records.len() + 1);
-                        records.drain(..gone);
+                        before = records.drain(..gone).last().or(before);
                         start += gone as i64;
                         cache.truncate_from_start(Offset(start));
                     }
@@ -263,6 +301,7 @@ mod tests {
                 for (index, epoch) in records.iter().enumerate() {
                     prop_assert_eq!(cache.epoch_at(Offset(start + index as i64)), Some(LeaderEpoch(*epoch)));
                 }
+                prop_assert_eq!(cache.before(Offset(start)), before.map(LeaderEpoch));
                 for asked in 0..=epoch {
                     let Some((found, found_end)) = cache.end_offset_for(LeaderEpoch(asked), end) else { continue };
                     prop_assert!(found.0 <= asked && found_end <= end);

@@ -111,7 +111,7 @@ impl Log {
     pub(crate) fn truncate(&mut self, to: Offset, now_ms: i64) -> Vec<Batch> {
         if to < self.start {
             let gone = self.batches.drain(..).collect();
-            self.begin_anew_at(to);
+            self.begin_anew_at(to, None);
             return gone;
         }
         let kept = self.batches.partition_point(|b| b.end() <= to);
@@ -126,8 +126,9 @@ impl Log {
     }
 
     /// Forgets everything and goes on at `start`, as a follower does that lies below its leader's log.
-    pub(crate) fn begin_anew_at(&mut self, start: Offset) {
-        *self = Self { start, synced: start, agreed: start, ..Self::default() };
+    pub(crate) fn begin_anew_at(&mut self, start: Offset, before: Option<LeaderEpoch>) {
+        let epochs = EpochCache::beginning_at(start, before);
+        *self = Self { start, synced: start, agreed: start, epochs, ..Self::default() };
     }
 
     /// Removes what lies wholly below `to`.

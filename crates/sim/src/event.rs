@@ -163,7 +163,7 @@ pub(crate) struct FetchAnswer {
 pub(crate) enum FetchOutcome {
     Records { batches: Vec<Batch>, high_watermark: Offset, log_start: Offset },
     Diverging { epoch: LeaderEpoch, end: Offset, high_watermark: Offset },
-    OutOfRange { start: Offset, end: Offset },
+    OutOfRange { start: Offset, before: Option<LeaderEpoch> },
     Refused,
 }
 

@@ -116,18 +116,29 @@ impl World {
                 let to = log.epochs.truncation((theirs, end), log.end());
                 self.truncate(n, p, epoch, to);
             }
-            FetchOutcome::OutOfRange { start, end } => {
-                if log.end() <= start {
-                    log.begin_anew_at(start);
-                    let ghost = &mut self.ghost.partitions[p];
-                    ghost.forgotten_below = ghost.forgotten_below.max(start);
-                    // What lies below a leader's start is committed.
-                    local.replica.answered(epoch, start, log_end(log, flush));
-                    self.trace(Party::Node(n), format_args!("t{p}: begins anew at {start}"));
-                    self.replica_changed(n, p);
-                } else if log.end() > end {
-                    self.truncate(n, p, epoch, end);
+            FetchOutcome::OutOfRange { start, before } => {
+                // The log changed since it was asked for.
+                if log.end() != asked.offset {
+                    return true;
                 }
+                let cuts = log.end() > start;
+                log.begin_anew_at(start, before);
+                if cuts {
+                    local.replica.truncated(start);
+                    local.checked = local.checked.min(start);
+                }
+                // What lies below a leader's start is committed.
+                local.replica.answered(epoch, start, log_end(log, flush));
+                let checkpoint = &mut self.nodes[n].disk.high_watermarks[p];
+                *checkpoint = (*checkpoint).min(start);
+                let ghost = &mut self.ghost.partitions[p];
+                ghost.forgotten_below = ghost.forgotten_below.max(start);
+                self.trace(
+                    Party::Node(n),
+                    format_args!("t{p}: begins anew at {start}, behind epoch {before:?}"),
+                );
+                self.touch(p);
+                self.replica_changed(n, p);
             }
             FetchOutcome::Records { batches, high_watermark, log_start } => {
                 // The log changed since it was asked for.
@@ -163,12 +174,13 @@ impl World {
             Some(Mutation::EpochCacheNotTrimmed) if to == log.end() => Vec::new(),
             _ => log.truncate(to, now_ms),
         };
-        local.replica.truncated(to);
+        // A batch that holds the offset went as a whole.
+        let end = log.end().min(to);
+        local.replica.truncated(end);
+        local.checked = local.checked.min(end);
         // Before anything else is appended: a crash must not find a high watermark above what was cut.
         let checkpoint = &mut self.nodes[n].disk.high_watermarks[p];
-        *checkpoint = (*checkpoint).min(to);
-        let Some((local, _)) = self.nodes[n].both(p) else { return };
-        local.checked = local.checked.min(to);
+        *checkpoint = (*checkpoint).min(end);
         let member = self.is_member(n, p);
         let ghost = &mut self.ghost.partitions[p];
         if to < start {

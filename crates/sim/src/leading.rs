@@ -184,8 +184,12 @@ impl World {
                 let high_watermark = local.replica.high_watermark();
                 return FetchOutcome::Diverging { epoch, end, high_watermark };
             }
-            Ok(None) if asked.offset < start || asked.offset > end || !log.epochs.vouches_for(asked.last) => {
-                return FetchOutcome::OutOfRange { start, end };
+            Ok(None)
+                if asked.offset < start
+                    || asked.offset > end
+                    || !log.epochs.vouches_for(asked.last, asked.offset, start) =>
+            {
+                return FetchOutcome::OutOfRange { start, before: log.epochs.before(start) };
             }
             Ok(None) => {}
         }

@@ -95,6 +95,17 @@ fn who_ends_where_the_leaders_log_starts_does_not_join_with_other_records() {
 }
 
 #[test]
+fn who_has_removed_everything_does_not_join_without_what_is_there_now() {
+    holds(1_101_740, 2_000);
+}
+
+/// The simulated follower took the offset that it was told to cut at for its new end.
+#[test]
+fn a_batch_that_holds_the_end_of_an_epoch_goes_as_a_whole() {
+    holds(1_122_651, 2_000);
+}
+
+#[test]
 fn a_checkpoint_above_a_truncation_does_not_become_the_high_watermark() {
     holds(310_467, 2_000);
 }

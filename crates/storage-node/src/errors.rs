@@ -19,7 +19,7 @@ pub(crate) enum PartitionError {
     #[error("the high watermark is not known yet")]
     OffsetNotAvailable,
     #[error("offset {offset} of a follower is out of range, the log holds {start} to {end}")]
-    FollowerOutOfRange { offset: Offset, start: Offset, end: Offset },
+    FollowerOutOfRange { offset: Offset, start: Offset, end: Offset, before: Option<LeaderEpoch> },
     #[error("a batch of leader epoch {got} came in answer to a fetch in epoch {asked}")]
     LaterEpoch { got: LeaderEpoch, asked: LeaderEpoch },
     #[error(transparent)]

@@ -439,8 +439,12 @@ impl LocalPartition {
             let high_watermark = replica.high_watermark();
             return Ok(FollowerFetched { slice: None, start, high_watermark, diverging, may_join: false });
         }
-        if fetch.offset < start || fetch.offset > end || !log.epochs().vouches_for(last_epoch) {
-            return Err(PartitionError::FollowerOutOfRange { offset: fetch.offset, start, end });
+        if fetch.offset < start
+            || fetch.offset > end
+            || !log.epochs().vouches_for(last_epoch, fetch.offset, start)
+        {
+            let (offset, before) = (fetch.offset, log.epochs().before(start));
+            return Err(PartitionError::FollowerOutOfRange { offset, start, end, before });
         }
         let fetched = replica.fetched(uptime_ms(), fetch)?;
         let slice = match fetch.offset == end {

@@ -20,6 +20,8 @@ use tokio::{
 };
 use wire::{ApiKey, FrameError, Request, StrBytes, messages::ApiVersionsRequest};
 
+use crate::low_water::LowWater;
+
 /// Why a call has no answer. The difference decides what may be tried again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
@@ -279,9 +281,9 @@ async fn write_requests(
 }
 
 async fn read_answers(mut read: OwnedReadHalf, answers: Arc<Mutex<Answers>>) {
-    let mut incoming = BytesMut::new();
+    let (mut incoming, mut low_water) = (BytesMut::new(), LowWater::default());
     let reason = loop {
-        let frame = match next_frame(&mut read, &mut incoming).await {
+        let frame = match next_frame(&mut read, &mut incoming, &mut low_water).await {
             Ok(Some(frame)) => frame,
             Ok(None) => break "the server ended the connection".to_owned(),
             Err(error) => break error.to_string(),
@@ -297,7 +299,11 @@ async fn read_answers(mut read: OwnedReadHalf, answers: Arc<Mutex<Answers>>) {
     end(&answers, &reason);
 }
 
-async fn next_frame(read: &mut OwnedReadHalf, incoming: &mut BytesMut) -> io::Result<Option<Bytes>> {
+async fn next_frame(
+    read: &mut OwnedReadHalf,
+    incoming: &mut BytesMut,
+    low_water: &mut LowWater,
+) -> io::Result<Option<Bytes>> {
     loop {
         let length = incoming.first_chunk::<4>().map(|b| i32::from_be_bytes(*b));
         let missing = match length {
@@ -317,6 +323,7 @@ async fn next_frame(read: &mut OwnedReadHalf, incoming: &mut BytesMut) -> io::Re
                 length + 4 - incoming.len()
             }
         };
+        low_water.wait_for(read.as_ref(), if length.is_some() { missing } else { 0 });
         incoming.reserve(missing.clamp(64 << 10, 4 << 20));
         if read.read_buf(incoming).await? == 0 {
             return Ok(None);

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use wire::{FRAME_BYTES_MIN, FrameError, RequestFrame};
 
-use crate::{Handler, Reply, Response, ServerConfig, outgoing::Outgoing};
+use crate::{Handler, Reply, Response, ServerConfig, low_water::LowWater, outgoing::Outgoing};
 
 /// One client's connection to a server.
 pub(crate) struct Connection<H> {
@@ -19,6 +19,7 @@ pub(crate) struct Connection<H> {
     frame_bytes_last: usize,
     /// How much is read at once, at least.
     read_room: usize,
+    low_water: LowWater,
     /// Answers to come, and whether each is one of those that are ready and held.
     waiting: FuturesOrdered<BoxFuture<'static, Result<(Response, bool), FrameError>>>,
     outgoing: Outgoing,
@@ -62,6 +63,7 @@ impl<H: Handler> Connection<H> {
             incoming: BytesMut::new(),
             frame_bytes_last: 0,
             read_room: READ_BYTES,
+            low_water: LowWater::default(),
             waiting: FuturesOrdered::new(),
             outgoing: Outgoing::default(),
             held_bytes: 0,
@@ -108,6 +110,7 @@ impl<H: Handler> Connection<H> {
                         return self.finish().await;
                     }
                     self.take_frames()?;
+                    self.low_water.wait_for(&self.stream, self.frame_rest());
                 }
                 // What was asked is answered; nothing new is taken.
                 () = stop.cancelled() => return self.finish().await,
@@ -172,6 +175,11 @@ impl<H: Handler> Connection<H> {
                 (claimed + 4).saturating_sub(self.incoming.len())
             }
         }
+    }
+
+    /// How many bytes are missing of a frame whose length is known.
+    fn frame_rest(&self) -> usize {
+        if self.claimed_length().is_some() { self.frame_bytes_missing() } else { 0 }
     }
 
     fn claimed_length(&self) -> Option<i32> {

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod low_water;
 mod outgoing;
 mod server;
 

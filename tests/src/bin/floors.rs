@@ -43,7 +43,7 @@ const IN_FLIGHT: usize = 8;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    touch_memory();
+    println!("touched {} GiB of memory first\n", tests::touch_memory(f64::MAX));
     let spec =
         ClusterSpec { controllers: 1, storage_nodes: 1, gateways: usize::from(options.rest_records > 0) };
     let mut cluster = Cluster::start_with(spec, &[("log.level", "warn")]).await;
@@ -107,17 +107,6 @@ async fn main() -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Writes to most of the memory that is free, and lets go of it again. A virtual machine gets its memory from the host
-/// at the first touch, which costs more than all of what is measured here.
-fn touch_memory() {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = text.lines().find_map(|l| l.strip_prefix("MemAvailable:")).unwrap_or("0");
-    let kib: usize = available.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    let chunks = kib * 7 / 10 / (64 << 10);
-    let touched: Vec<Vec<u8>> = (0..chunks).map(|_| vec![1; 64 << 20]).collect();
-    println!("touched {} GiB of memory first\n", touched.len() / 16);
 }
 
 /// Deletes the topic and waits until its files are gone, and with them their pages.

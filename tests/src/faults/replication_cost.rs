@@ -19,7 +19,7 @@ use wire::{
 };
 
 use super::{admin::Admin, options::Options};
-use crate::{Cluster, ClusterSpec, cpu_seconds};
+use crate::{Cluster, ClusterSpec, cpu_seconds, wait_until};
 
 const RUNS: usize = 5;
 const VERSION: i16 = 9;
@@ -46,6 +46,7 @@ pub async fn measure(options: &Options) -> anyhow::Result<()> {
         // The first run only touches the memory that the page cache then uses again.
         for run in 0..=RUNS {
             let topic = format!("cost-{bytes}-{run}");
+            crate::touch_memory(options.gigabytes * f64::from(factor) + 1.0);
             let configs = [("min.insync.replicas", options.min_insync.min(factor).to_string())];
             let view = admin.create_topic(&topic, 1, factor, &configs).await?;
             let leader = view.nodes.get(&view.partitions[&0].leader).context("no leader")?.clone();
@@ -61,6 +62,7 @@ pub async fn measure(options: &Options) -> anyhow::Result<()> {
                 runs.push(((cpu(&pids) - before) / gigabytes, gigabytes / seconds));
             }
             admin.delete_topic(&topic).await?;
+            files_gone(&cluster, nodes, &topic).await;
         }
         let all: Vec<String> = runs.iter().map(|(cpu, _)| format!("{cpu:.2}")).collect();
         let median = |pick: fn(&(f64, f64)) -> f64| {
@@ -72,6 +74,16 @@ pub async fn measure(options: &Options) -> anyhow::Result<()> {
         println!("| {} KiB | {cpu:.2} | {aim} | {} | {rate:.2} |", bytes >> 10, all.join(" "));
     }
     Ok(())
+}
+
+/// Removing a gigabyte costs something, too, and is no part of the next run.
+async fn files_gone(cluster: &Cluster, nodes: usize, topic: &str) {
+    let folders: Vec<_> = (0..nodes).map(|n| cluster.folder().join(format!("storage-node-{n}"))).collect();
+    wait_until("the topic's files are gone", Duration::from_secs(60), || async {
+        let entries = folders.iter().flat_map(std::fs::read_dir).flatten().flatten();
+        !entries.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(topic))
+    })
+    .await;
 }
 
 fn cpu(pids: &[u32]) -> f64 {

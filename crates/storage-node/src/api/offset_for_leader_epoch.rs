@@ -37,7 +37,9 @@ fn partition(broker: &Broker, topic: &WireTopicName, asked: &OffsetForLeaderPart
         return refused(absent(&broker.image.load(), topic, number));
     };
     let found = local.as_leader(asked.current_leader_epoch, |log, _| {
-        Ok(log.epochs().end_offset_for(LeaderEpoch(asked.leader_epoch), log.end_offset()))
+        let found = log.epochs().end_offset_for(LeaderEpoch(asked.leader_epoch), log.end_offset());
+        // What was removed is known by its last record only.
+        Ok(found.map(|(epoch, end)| (epoch, end.max(log.start_offset()))))
     });
     match found {
         Ok(Some((epoch, end))) => unknown.with_leader_epoch(epoch.0).with_end_offset(end.0),

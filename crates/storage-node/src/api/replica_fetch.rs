@@ -253,9 +253,11 @@ impl ReplicaFetch {
                 slot.told = None;
                 log_read_failure(&partition, &error);
                 let mut data = refused(key, error.code());
-                if let PartitionError::FollowerOutOfRange { start, .. } = error {
-                    // The follower begins anew there.
-                    data = data.with_log_start_offset(start.0);
+                if let PartitionError::FollowerOutOfRange { start, before, .. } = error {
+                    // The follower begins anew there, behind a record of that epoch.
+                    let epoch = before.unwrap_or(LeaderEpoch::UNKNOWN).0;
+                    let before = EpochEndOffset::default().with_epoch(epoch).with_end_offset(start.0);
+                    data = data.with_log_start_offset(start.0).with_diverging_epoch(before);
                 }
                 Some(data)
             }

@@ -238,7 +238,9 @@ fn what_a_follower_begins_anew_behind_is_committed() {
     let dir = tempfile::tempdir().unwrap();
     let (_, follower) = pair(dir.path());
     let asked = follower.position(LEADER).unwrap();
-    let taken = follower.take_answer(LEADER, asked, Answer::OutOfRange { start: Offset(7) }).unwrap();
+    let taken = follower
+        .take_answer(LEADER, asked, Answer::OutOfRange { start: Offset(7), before: Some(LeaderEpoch(0)) })
+        .unwrap();
     assert_eq!((taken, end(&follower), follower.committed_end()), (Taken::Done, Offset(7), Some(Offset(7))));
 }
 
@@ -296,6 +298,23 @@ fn a_follower_that_ends_where_the_leaders_log_begins_begins_anew() {
         leader_epoch: asked.leader_epoch,
         offset: asked.offset,
     };
+    let fetched = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).unwrap();
+    assert_eq!(
+        fetched.diverging,
+        Some((LeaderEpoch(0), Offset(0))),
+        "its record before the start is of epoch 3"
+    );
+    let answer = Answer::Diverging { epoch: LeaderEpoch(0), end: Offset(0) };
+    follower.take_answer(LEADER, asked, answer).unwrap();
+    let asked = follower.position(LEADER).unwrap();
+    assert_eq!((asked.offset, asked.last_epoch), (Offset(0), LeaderEpoch::UNKNOWN));
+    let fetch = FollowerFetch { offset: asked.offset, ..fetch };
     let refused = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).err();
-    assert!(matches!(refused, Some(PartitionError::FollowerOutOfRange { .. })), "{refused:?}");
+    let Some(PartitionError::FollowerOutOfRange { start, before, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((start, before), (Offset(1), Some(LeaderEpoch(3))));
+    follower.take_answer(LEADER, asked, Answer::OutOfRange { start, before }).unwrap();
+    let asked = follower.position(LEADER).unwrap();
+    assert_eq!((asked.offset, asked.last_epoch), (Offset(1), LeaderEpoch(3)));
 }

@@ -319,7 +319,13 @@ impl Fetcher {
         asked: Position,
         answer: Answer,
     ) -> Option<Taken> {
-        match tokio::task::block_in_place(|| partition.take_answer(self.wanted.leader, asked, answer)) {
+        let leader = self.wanted.leader;
+        let taken = match &answer {
+            // An append to the page cache, as a producer's: handing the worker over would cost more.
+            Answer::Records { .. } => partition.take_answer(leader, asked, answer),
+            _ => tokio::task::block_in_place(|| partition.take_answer(leader, asked, answer)),
+        };
+        match taken {
             Ok(taken) => {
                 if matches!(taken, Taken::Done | Taken::Stale) {
                     self.next(key);
@@ -368,7 +374,8 @@ fn understood(data: PartitionData) -> Result<Answer, i16> {
             start: Offset(data.log_start_offset),
         }),
         code if code == ResponseError::OffsetOutOfRange.code() && data.log_start_offset >= 0 => {
-            Ok(Answer::OutOfRange { start: Offset(data.log_start_offset) })
+            let before = Some(LeaderEpoch(data.diverging_epoch.epoch)).filter(|epoch| epoch.0 >= 0);
+            Ok(Answer::OutOfRange { start: Offset(data.log_start_offset), before })
         }
         code => Err(code),
     }

@@ -32,9 +32,11 @@ pub(crate) enum Answer {
         epoch: LeaderEpoch,
         end: Offset,
     },
-    /// The leader's log begins behind this follower's end.
+    /// The leader's log begins behind this follower's end, or cannot tell whether they agree. `before` is the epoch of the
+    /// record before its start, if it knows that.
     OutOfRange {
         start: Offset,
+        before: Option<LeaderEpoch>,
     },
 }
 
@@ -130,14 +132,14 @@ impl LocalPartition {
                 }
                 Ok(Taken::Done)
             }
-            Answer::OutOfRange { start } => {
+            Answer::OutOfRange { start, before } => {
                 let end = log.end_offset();
                 if start < *checkpointed {
                     *to_be_cut = Some(start);
                     return Ok(Taken::CheckpointFirst);
                 }
                 tracing::warn!(partition = %self.name, %end, %start, "beginning anew at the leader's log start");
-                if let Err(error) = log.begin_anew_at(start) {
+                if let Err(error) = log.begin_anew_at(start, before) {
                     drop(state);
                     self.give_up(&error);
                     return Err(error.into());
