@@ -239,6 +239,8 @@ impl World {
         if reader.asked.is_some_and(|call| now < call.until_us) {
             return;
         }
+        // The answer may still come, to a position that is no more.
+        reader.asked = None;
         let p = reader.partition;
         let ghost = &self.ghost.partitions[p];
         for lost in ghost.losses.iter().skip(reader.losses) {

@@ -105,6 +105,12 @@ fn a_batch_that_holds_the_end_of_an_epoch_goes_as_a_whole() {
     holds(1_122_651, 2_000);
 }
 
+/// The checker took an answer for one to a position that the reader had only gone back to after it asked.
+#[test]
+fn a_reader_that_goes_back_expects_no_answer_to_what_it_asked_before() {
+    holds(2_350_195, 2_000);
+}
+
 #[test]
 fn a_checkpoint_above_a_truncation_does_not_become_the_high_watermark() {
     holds(310_467, 2_000);

@@ -8,7 +8,12 @@ use domain::{NodeEpoch, NodeId};
 use futures_util::future::join_all;
 use metadata::Image;
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
+use wire::{StrBytes, messages::ApiVersionsRequest};
 
 /// Nodes that the metadata call alive and that do not listen any more: their process died, and the controller has not said
 /// so yet. A client whose connection just broke asks who leads, and takes whatever it is told for the truth: librdkafka,
@@ -28,12 +33,15 @@ struct Known {
     refused: Option<Instant>,
 }
 
-/// An answer about a node serves everybody who asks within this time.
-const ASKED_AGAIN: Duration = Duration::from_millis(100);
+/// That a node refuses serves everybody who asks within this time,
+const REFUSED_FOR: Duration = Duration::from_millis(100);
+/// and that it answers, no longer than a crowd of clients needs to ask: it may die the moment after.
+const ANSWERED_FOR: Duration = Duration::from_millis(2);
 /// What was not asked about for so long is forgotten.
 const KEPT: Duration = Duration::from_secs(10);
 /// A node that does not even refuse by then may be alive: silence is the controller's to judge.
-const PROBE_MAX: Duration = Duration::from_millis(20);
+const PROBE_MAX: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(1);
 /// Of so many nodes at most in one request: more are not worth the connections.
 const PROBES_MAX: usize = 8;
 
@@ -56,11 +64,12 @@ impl Doubts {
 
     async fn refused(&self, node: Incarnation, address: &str) -> Option<Instant> {
         let known = self.known.lock().get(&node).copied();
-        if let Some(known) = known.filter(|k| k.asked.elapsed() < ASKED_AGAIN) {
+        let serves = |k: &Known| k.asked.elapsed() < k.refused.map_or(ANSWERED_FOR, |_| REFUSED_FOR);
+        if let Some(known) = known.filter(serves) {
             return known.refused;
         }
-        let connected = tokio::time::timeout(PROBE_MAX, TcpStream::connect(address)).await;
-        let refuses = matches!(connected, Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused);
+        // What is not known after that is asked again by the next.
+        let refuses = tokio::time::timeout(PROBE_MAX, refuses(address)).await.ok()?;
         let asked = Instant::now();
         let refused = refuses.then(|| known.and_then(|k| k.refused).unwrap_or(asked));
         let mut all = self.known.lock();
@@ -68,6 +77,26 @@ impl Doubts {
         all.insert(node, Known { asked, refused });
         refused
     }
+}
+
+/// Whether connections to the address are refused. A dead process's sockets go one after the other, the oldest last: for
+/// some milliseconds after its clients were cut off it seems to listen, but answers nothing.
+async fn refuses(address: &str) -> bool {
+    loop {
+        match TcpStream::connect(address).await {
+            Err(error) => return error.kind() == io::ErrorKind::ConnectionRefused,
+            Ok(stream) => match answers(stream).await {
+                Ok(true) => return false,
+                Ok(false) | Err(_) => tokio::time::sleep(PAUSE).await,
+            },
+        }
+    }
+}
+
+async fn answers(mut stream: TcpStream) -> io::Result<bool> {
+    let request = wire::encode_request(&ApiVersionsRequest::default(), 0, 0, &StrBytes::default());
+    stream.write_all(&request.map_err(io::Error::other)?).await?;
+    Ok(stream.read(&mut [0; 4]).await? > 0)
 }
 
 #[cfg(test)]
@@ -96,16 +125,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_node_that_refuses_connections_is_doubted() {
+    async fn a_node_that_answers_or_is_silent_is_not_doubted() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let image = image(listener.local_addr().unwrap());
-        let doubted = Doubts::default().of(&image, [NodeId(1), NodeId(2)]).await;
-        assert!(doubted.is_empty(), "{doubted:?}");
-        drop(listener);
         let doubts = Doubts::default();
-        let doubted = doubts.of(&image, [NodeId(1), NodeId(2)]).await;
+        assert!(doubts.of(&image, [NodeId(1), NodeId(2)]).await.is_empty(), "it does not even accept");
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.write_all(&[0; 4]).await;
+            }
+        });
+        assert!(doubts.of(&image, [NodeId(1)]).await.is_empty());
+        serving.abort();
+    }
+
+    /// Clients are cut off before the listener is closed: the first of them to ask still found it, and was sent back.
+    #[tokio::test]
+    async fn a_process_that_is_being_torn_down_is_doubted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let image = image(listener.local_addr().unwrap());
+        let doubts = Doubts::default();
+        let asked = doubts.of(&image, [NodeId(1)]);
+        let torn_down = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(listener);
+        };
+        let (doubted, ()) = tokio::join!(asked, torn_down);
         assert_eq!(doubted.keys().copied().collect::<Vec<_>>(), [NodeId(1)]);
-        tokio::time::sleep(ASKED_AGAIN).await;
+        tokio::time::sleep(REFUSED_FOR).await;
         assert_eq!(doubts.of(&image, [NodeId(1)]).await, doubted, "since the first time");
     }
 }

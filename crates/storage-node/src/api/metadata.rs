@@ -42,6 +42,9 @@ pub(crate) async fn answer_checked(
     let image = broker.image.load();
     let others = leaders_of(&image, &request).into_iter().filter(|n| *n != broker.node);
     let dead = broker.doubts.of(&image, others).await;
+    if !dead.is_empty() {
+        tracing::info!(nodes = ?dead.keys(), "nodes that the metadata call alive refuse connections");
+    }
     let long_dead = |since: &Instant| since.elapsed() >= DEAD_FOR;
     let long_dead: HashSet<_> = dead.iter().filter(|(_, s)| long_dead(s)).map(|(n, _)| *n).collect();
     if !long_dead.is_empty() {
