@@ -9,6 +9,7 @@ use wire::{ApiKey, FrameError, Request, RequestFrame};
 
 use crate::{
     api,
+    departed::Departed,
     disk::DiskGuard,
     doubts::Doubts,
     producer_ids::ProducerIds,
@@ -28,6 +29,7 @@ pub(crate) struct Broker {
     pub(crate) isr: Arc<IsrKeeper>,
     pub(crate) disk: Arc<DiskGuard>,
     pub(crate) doubts: Doubts,
+    pub(crate) departed: Arc<Departed>,
 }
 
 /// The numbers that are counted for every request; looked up once.

@@ -17,7 +17,7 @@ use wire::{StrBytes, messages::ApiVersionsRequest};
 
 /// Nodes that the metadata call alive and that do not listen any more: their process died, and the controller has not said
 /// so yet. A client whose connection just broke asks who leads, and takes whatever it is told for the truth: librdkafka,
-/// named the dead node once more, looks again only after a second. So it is told that there is no leader yet.
+/// named the dead node once more, looks again only after a second.
 #[derive(Default)]
 pub(crate) struct Doubts {
     known: Mutex<HashMap<Incarnation, Known>>,

@@ -3,6 +3,7 @@
 mod api;
 mod broker;
 mod clock;
+mod departed;
 mod disk;
 mod doubts;
 mod errors;

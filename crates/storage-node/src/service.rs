@@ -17,7 +17,9 @@ use transport::ServerConfig;
 
 use crate::{
     broker::{Broker, Endpoint, Traffic},
+    departed::Departed,
     disk::DiskGuard,
+    doubts::Doubts,
     folder::{self, FolderError},
     home::Home,
     partition::Points,
@@ -206,10 +208,14 @@ pub async fn start(
     session.record()?;
 
     let (watch, image) = MetadataWatch::new(controllers.clone());
+    let departed = Arc::new(Departed::default());
     let watching = tokio::spawn(watch.run({
-        let store = store.clone();
+        let (store, departed) = (store.clone(), departed.clone());
         // Whoever sees an image finds its partitions made.
-        move |image, delta| tokio::task::block_in_place(|| store.follow(image, delta))
+        move |image, delta| {
+            departed.follow(delta);
+            tokio::task::block_in_place(|| store.follow(image, delta));
+        }
     }));
     let disk = Arc::new(DiskGuard::new(config.disk_reserve_bytes));
     let broker = Arc::new(Broker {
@@ -222,7 +228,8 @@ pub async fn start(
         sessions: Sessions::new(),
         isr: store.isr.clone(),
         disk: disk.clone(),
-        doubts: Default::default(),
+        doubts: Doubts::default(),
+        departed,
     });
     // The first image: only then is there anything to say to a client, or to the controller.
     let epoch = store.epoch();

@@ -2,7 +2,6 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ::metadata::{Image, Node, NodeState, Partition, Topic};
 use domain::{NodeId, PartitionIndex, TopicName};
-use tokio::time::Instant;
 use wire::{
     BrokerId, ResponseError,
     messages::{
@@ -16,11 +15,10 @@ use crate::{
     broker::Broker,
 };
 
-/// For a leader that has been dead for so long already a successor is waited for, so that a client that asks less and less
-/// often is not sent away just before there is one;
-const DEAD_FOR: Duration = Duration::from_millis(150);
-/// and no longer than this, since other answers stand behind this one.
-const SUCCESSOR_MAX: Duration = Duration::from_millis(150);
+/// How long after a leader's death its successor is waited for. A client takes the first answer that it gets: librdkafka,
+/// told that there is no leader, may look again only after a second. Other answers stand behind this one meanwhile, so if
+/// nobody was elected by then, it says so at once.
+const SUCCESSOR_MAX: Duration = Duration::from_millis(500);
 
 /// Whether the client asks for topics by name: then it may have lost a leader, and [`answer_checked`] is for it.
 pub(crate) fn names_topics(request: &MetadataRequest) -> bool {
@@ -29,8 +27,8 @@ pub(crate) fn names_topics(request: &MetadataRequest) -> bool {
 
 /// Everything from the image; nothing is asked of anybody. Topics are not made by asking for them.
 pub(crate) fn answer(broker: &Broker, request: &MetadataRequest, version: i16) -> MetadataResponse {
-    let seen = Seen { image: broker.image.load(), dead: HashSet::new() };
-    seen.answer(broker.node, request, version)
+    let seen = Seen { broker, image: broker.image.load(), dead: HashSet::new() };
+    seen.answer(request, version)
 }
 
 /// The same, but names no leader whose process is seen to be dead before the controller has said so.
@@ -42,21 +40,17 @@ pub(crate) async fn answer_checked(
     let image = broker.image.load();
     let others = leaders_of(&image, &request).into_iter().filter(|n| *n != broker.node);
     let dead = broker.doubts.of(&image, others).await;
-    if !dead.is_empty() {
+    if let Some(first) = dead.values().min() {
         tracing::info!(nodes = ?dead.keys(), "nodes that the metadata call alive refuse connections");
-    }
-    let long_dead = |since: &Instant| since.elapsed() >= DEAD_FOR;
-    let long_dead: HashSet<_> = dead.iter().filter(|(_, s)| long_dead(s)).map(|(n, _)| *n).collect();
-    if !long_dead.is_empty() {
-        let succeeded = |image: &Image| leaders_of(image, &request).is_disjoint(&long_dead);
-        let _ = tokio::time::timeout(SUCCESSOR_MAX, broker.image.wait_for(succeeded)).await;
+        let succeeded = |image: &Image| dead.keys().all(|node| !leaders_of(image, &request).contains(node));
+        let _ = tokio::time::timeout_at(*first + SUCCESSOR_MAX, broker.image.wait_for(succeeded)).await;
     }
     let now = broker.image.load();
     // A node that has registered anew meanwhile is no dead one.
     let epoch_in = |image: &Image, node: &NodeId| image.nodes.get(node).map(|n| n.epoch);
     let same = |node: &NodeId| epoch_in(&now, node) == epoch_in(&image, node);
     let dead = dead.into_keys().filter(same).collect();
-    Seen { image: now, dead }.answer(broker.node, &request, version)
+    Seen { broker: &broker, image: now, dead }.answer(&request, version)
 }
 
 fn leaders_of(image: &Image, request: &MetadataRequest) -> HashSet<NodeId> {
@@ -68,17 +62,19 @@ fn leaders_of(image: &Image, request: &MetadataRequest) -> HashSet<NodeId> {
 }
 
 /// The metadata, and who of the nodes in it is dead.
-struct Seen {
+struct Seen<'a> {
+    broker: &'a Broker,
     image: Arc<Image>,
     dead: HashSet<NodeId>,
 }
 
-impl Seen {
-    fn answer(&self, me: NodeId, request: &MetadataRequest, version: i16) -> MetadataResponse {
-        let image = &*self.image;
+impl Seen<'_> {
+    fn answer(&self, request: &MetadataRequest, version: i16) -> MetadataResponse {
+        let (image, me) = (&*self.image, self.broker.node);
         // A node that is stopping still leads what nobody else can lead. And whoever answers is there: a client that is told of
         // no broker at all may never ask again.
-        let there = |n: &&Arc<Node>| n.state != NodeState::Fenced || n.id == me;
+        let there =
+            |n: &&Arc<Node>| n.state != NodeState::Fenced || n.id == me || self.broker.departed.lately(n.id);
         let brokers = image.nodes.values().filter(there).map(|node| {
             MetadataResponseBroker::default()
                 .with_node_id(BrokerId(node.id.0))
