@@ -291,7 +291,7 @@ mod tests {
                     }
                     Step::TruncateStart(index) => {
                         let gone = index.index(records.len() + 1);
-                        before = records.drain(..gone).last().or(before);
+                        before = records.drain(..gone).next_back().or(before);
                         start += gone as i64;
                         cache.truncate_from_start(Offset(start));
                     }
