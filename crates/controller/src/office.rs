@@ -121,7 +121,13 @@ impl Office {
 
     async fn tick(&self) {
         let now_ms = self.now_ms();
-        let due = self.term.lock().as_mut().map(|t| t.liveness.due(now_ms)).unwrap_or_default();
+        let image = self.quorum.image();
+        let live = image.live_nodes().map(|n| (n.id, n.epoch));
+        let due = self.term.lock().as_mut().map(|t| {
+            t.liveness.expect(now_ms, live);
+            t.liveness.due(now_ms)
+        });
+        let due = due.unwrap_or_default();
         for fence in due {
             tracing::warn!(node = %fence.node, epoch = %fence.epoch, reason = ?fence.reason, "fencing a storage node");
             self.fence(fence.node, fence.epoch).await;

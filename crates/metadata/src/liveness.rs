@@ -90,6 +90,16 @@ impl Liveness {
         }
     }
 
+    /// Every node that is not fenced has a deadline: one that was forgotten, and that a late heartbeat brought back after its
+    /// goodbye, would count as active for good, and its place be taken.
+    pub fn expect(&mut self, now_ms: u64, nodes: impl IntoIterator<Item = (NodeId, NodeEpoch)>) {
+        for (node, epoch) in nodes {
+            if self.sessions.get(&node).is_none_or(|s| s.epoch < epoch) {
+                self.sessions.insert(node, Session { epoch, heard_ms: now_ms, broken_ms: None });
+            }
+        }
+    }
+
     /// The node was fenced or said goodbye; it has no deadline until it is heard of again.
     pub fn forget(&mut self, node: NodeId, epoch: NodeEpoch) {
         if self.sessions.get(&node).is_some_and(|s| s.epoch == epoch) {
@@ -215,6 +225,18 @@ mod tests {
         liveness.heard(100, NodeId(0), EPOCH);
         liveness.stream_ended(110, NodeId(0), EPOCH);
         assert_eq!(due_at(&mut liveness, 400), []);
+    }
+
+    /// Seed 3536573: unfenced by a heartbeat that came behind its goodbye, a node that was gone was active for ever.
+    #[test]
+    fn a_node_that_was_forgotten_and_is_active_is_fenced_when_it_is_silent() {
+        let mut liveness = office(1);
+        liveness.forget(NodeId(0), EPOCH);
+        assert_eq!(due_at(&mut liveness, 4_000), []);
+        liveness.expect(4_000, [(NodeId(0), EPOCH)]);
+        liveness.expect(6_000, [(NodeId(0), EPOCH)]);
+        assert_eq!(due_at(&mut liveness, 6_999), []);
+        assert_eq!(due_at(&mut liveness, 7_000), [fence(0, FenceReason::Silent)]);
     }
 
     #[test]

@@ -307,7 +307,12 @@ impl World {
             return;
         }
         let now = self.now_ms();
-        let due = self.controllers.office.as_mut().map(|o| o.due(now)).unwrap_or_default();
+        let live = self.controllers.image.live_nodes().map(|n| (n.id, n.epoch));
+        let due = self.controllers.office.as_mut().map(|o| {
+            o.expect(now, live);
+            o.due(now)
+        });
+        let due = due.unwrap_or_default();
         for fence in due {
             self.propose_once(Command::FenceNode { node: fence.node, epoch: fence.epoch });
         }

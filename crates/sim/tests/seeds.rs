@@ -112,6 +112,11 @@ fn a_reader_that_goes_back_expects_no_answer_to_what_it_asked_before() {
 }
 
 #[test]
+fn a_node_that_a_late_heartbeat_made_active_after_its_goodbye_is_fenced() {
+    holds(3_536_573, 2_000);
+}
+
+#[test]
 fn a_checkpoint_above_a_truncation_does_not_become_the_high_watermark() {
     holds(310_467, 2_000);
 }
