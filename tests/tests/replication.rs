@@ -175,6 +175,24 @@ async fn acknowledged_records_are_on_every_replica_byte_for_byte() {
     same_logs(cluster, 0);
 }
 
+/// A follower that begins to follow a node in one idle partition says a moment later that it follows it in another, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_followed_next_does_not_wait_for_the_news_of_what_was_followed_first() {
+    let spec = ClusterSpec { controllers: 1, storage_nodes: 2, gateways: 0 };
+    let cluster = Cluster::start_with(spec, &[("storage.replica_fetch_wait_ms_max", "8000")]).await;
+    // Each node leads one.
+    assert_eq!(cluster.kafka(0).create_replicated("idle", 2, 2, MIN_TWO).await, 0);
+    assert_eq!(cluster.kafka(0).create_replicated("t", 1, 2, MIN_TWO).await, 0);
+    let leader = leader(&cluster).await;
+    wait_until("the leader serves it", WITHIN, || async {
+        cluster.kafka(leader).list_offset("t", 0, -2).await.is_ok()
+    })
+    .await;
+    // Waits for 5 s.
+    let answer = cluster.kafka(leader).produce("t", 0, batch_of(&["a"]), -1).await.unwrap();
+    assert_eq!(answer.error_code, 0, "{answer:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_costs_no_record_and_comes_back_into_the_isr() {
     let mut cluster = replicated(1).await;

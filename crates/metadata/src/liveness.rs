@@ -137,9 +137,7 @@ impl Liveness {
             })
             .collect()
     }
-}
 
-impl Liveness {
     /// When the first grace that is running now is over: [`Liveness::due`] is to be called then, and not at the next tick.
     pub fn grace_over_ms(&self) -> Option<u64> {
         self.sessions.values().filter_map(|s| s.fenced_at_ms(&self.config)).min()

@@ -17,6 +17,7 @@ mod mutate;
 mod mutation;
 mod network;
 mod node;
+mod proposing;
 mod random;
 mod run;
 mod session;

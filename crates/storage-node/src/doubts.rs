@@ -1,6 +1,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,23 +21,25 @@ use wire::{StrBytes, messages::ApiVersionsRequest};
 /// named the dead node once more, looks again only after a second.
 #[derive(Default)]
 pub(crate) struct Doubts {
-    known: Mutex<HashMap<Incarnation, Known>>,
+    /// With when each was asked about last.
+    known: Mutex<HashMap<Incarnation, (Instant, Arc<Known>)>>,
 }
 
 /// A node's process, by its registration.
 type Incarnation = (NodeId, NodeEpoch);
 
-#[derive(Clone, Copy)]
-struct Known {
-    asked: Instant,
+/// What the last probe found; held while one is under way.
+type Known = tokio::sync::Mutex<Option<Probe>>;
+
+struct Probe {
+    began: Instant,
     /// Since when the node has refused connections.
     refused: Option<Instant>,
 }
 
-/// That a node refuses serves everybody who asks within this time,
+/// That a node refuses serves everybody who asks within this time; that it answers only those who asked before the probe
+/// began, as it may die the moment after.
 const REFUSED_FOR: Duration = Duration::from_millis(100);
-/// and that it answers, no longer than a crowd of clients needs to ask: it may die the moment after.
-const ANSWERED_FOR: Duration = Duration::from_millis(2);
 /// What was not asked about for so long is forgotten.
 const KEPT: Duration = Duration::from_secs(10);
 /// A node that does not even refuse by then may be alive: silence is the controller's to judge.
@@ -63,18 +66,25 @@ impl Doubts {
     }
 
     async fn refused(&self, node: Incarnation, address: &str) -> Option<Instant> {
-        let known = self.known.lock().get(&node).copied();
-        let serves = |k: &Known| k.asked.elapsed() < k.refused.map_or(ANSWERED_FOR, |_| REFUSED_FOR);
-        if let Some(known) = known.filter(serves) {
-            return known.refused;
-        }
-        // What is not known after that is asked again by the next.
-        let refuses = tokio::time::timeout(PROBE_MAX, refuses(address)).await.ok()?;
         let asked = Instant::now();
-        let refused = refuses.then(|| known.and_then(|k| k.refused).unwrap_or(asked));
-        let mut all = self.known.lock();
-        all.retain(|_, known| known.asked.elapsed() < KEPT);
-        all.insert(node, Known { asked, refused });
+        let known = {
+            let mut all = self.known.lock();
+            all.retain(|_, (at, _)| at.elapsed() < KEPT);
+            let known = all.entry(node).or_insert_with(|| (asked, Arc::default()));
+            known.0 = asked;
+            known.1.clone()
+        };
+        // A crowd that asks at once waits for the probe under way and shares the next.
+        let mut last = known.lock().await;
+        let serves = |p: &&Probe| p.began >= asked || p.refused.is_some() && p.began.elapsed() < REFUSED_FOR;
+        if let Some(probe) = last.as_ref().filter(serves) {
+            return probe.refused;
+        }
+        let began = Instant::now();
+        let refuses = tokio::time::timeout(PROBE_MAX, refuses(address)).await.unwrap_or(false);
+        let since = last.as_ref().and_then(|p| p.refused).unwrap_or_else(Instant::now);
+        let refused = refuses.then_some(since);
+        *last = Some(Probe { began, refused });
         refused
     }
 }
@@ -101,7 +111,7 @@ async fn answers(mut stream: TcpStream) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, sync::Arc};
+    use std::net::SocketAddr;
 
     use metadata::{Endpoint, Node, NodeState};
     use tokio::net::TcpListener;
@@ -130,14 +140,32 @@ mod tests {
         let image = image(listener.local_addr().unwrap());
         let doubts = Doubts::default();
         assert!(doubts.of(&image, [NodeId(1), NodeId(2)]).await.is_empty(), "it does not even accept");
-        let serving = tokio::spawn(async move {
+        let serving = serve(listener);
+        assert!(doubts.of(&image, [NodeId(1)]).await.is_empty());
+        serving.abort();
+    }
+
+    fn serve(listener: TcpListener) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let _ = stream.write_all(&[0; 4]).await;
             }
-        });
+        })
+    }
+
+    /// Somebody asked just before it died.
+    #[tokio::test]
+    async fn that_a_node_answered_says_nothing_to_those_who_ask_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let image = image(listener.local_addr().unwrap());
+        let doubts = Doubts::default();
+        let serving = serve(listener);
         assert!(doubts.of(&image, [NodeId(1)]).await.is_empty());
         serving.abort();
+        // With it goes the listener.
+        let _ = serving.await;
+        assert_eq!(doubts.of(&image, [NodeId(1)]).await.len(), 1);
     }
 
     /// Clients are cut off before the listener is closed: the first of them to ask still found it, and was sent back.
@@ -148,12 +176,17 @@ mod tests {
         let doubts = Doubts::default();
         let asked = doubts.of(&image, [NodeId(1)]);
         let torn_down = async {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            drop(listener);
+            // It is accepted and not answered, and by the next attempt nobody listens.
+            drop((listener.accept().await.unwrap(), listener));
         };
         let (doubted, ()) = tokio::join!(asked, torn_down);
         assert_eq!(doubted.keys().copied().collect::<Vec<_>>(), [NodeId(1)]);
-        tokio::time::sleep(REFUSED_FOR).await;
+        let first = Instant::now();
+        // Until it is asked anew.
+        while first.elapsed() <= REFUSED_FOR {
+            assert_eq!(doubts.of(&image, [NodeId(1)]).await, doubted, "since the first time");
+            tokio::task::yield_now().await;
+        }
         assert_eq!(doubts.of(&image, [NodeId(1)]).await, doubted, "since the first time");
     }
 }

@@ -1,6 +1,7 @@
 //! How long clients cannot write when the node that leads dies, and when the controllers' leader does.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,10 +12,12 @@ use fastrand::Rng;
 use super::{
     admin::Admin,
     arena::{Arena, PROCESS_MAX, Victim},
+    keep_in,
     load::{Acks, percentiles, through_librdkafka, through_rest},
     options::Options,
     run::spec,
     site::Site,
+    workload::ClientDebug,
 };
 
 const TOPIC: &str = "failover";
@@ -29,16 +32,24 @@ const WATCHED: Duration = Duration::from_secs(6);
 /// The cluster does not start or does not recover.
 pub async fn measure(options: &Options, kills: usize) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("anabranch-faults-").tempdir()?;
+    let measured = measure_in(options, kills, folder.path()).await;
+    if measured.is_err() || options.keep {
+        keep_in(&options.out, folder.path(), "failover")?;
+    }
+    measured
+}
+
+async fn measure_in(options: &Options, kills: usize, folder: &Path) -> anyhow::Result<()> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let mut random = Rng::with_seed(seed);
-    let site = Arc::new(Site::new(folder.path(), spec(options, &[], seed)?)?);
+    let site = Arc::new(Site::new(folder, spec(options, &[], seed)?)?);
     site.start_all()?;
     site.ready(PROCESS_MAX).await?;
     let admin = Admin::new(site.bootstrap());
     let min_insync =
         [("min.insync.replicas", options.min_insync.min(options.replication_factor).to_string())];
     admin.create_topic(TOPIC, PARTITIONS, options.replication_factor, &min_insync).await?;
-    let arena = Arena::new(site.clone(), admin.clone(), TOPIC, &folder.path().join("faults.log"))?;
+    let arena = Arena::new(site.clone(), admin.clone(), TOPIC, &folder.join("faults.log"))?;
     for through in ["librdkafka", "REST"] {
         let acks = Acks::new(PARTITIONS);
         let mut thread = None;
@@ -46,7 +57,9 @@ pub async fn measure(options: &Options, kills: usize) -> anyhow::Result<()> {
         match through {
             "REST" => tasks = through_rest(&site.rest(), TOPIC, PARTITIONS, REST_BEAT, &acks),
             _ => {
-                thread = Some(through_librdkafka(&admin.bootstrap(), TOPIC, PARTITIONS, BEAT, acks.clone())?)
+                let debug = ClientDebug::wanted(options, folder)?.map(Arc::new);
+                let bootstrap = admin.bootstrap();
+                thread = Some(through_librdkafka(&bootstrap, TOPIC, PARTITIONS, BEAT, acks.clone(), debug)?);
             }
         }
         written(&acks, &(0..PARTITIONS).collect::<Vec<_>>(), Instant::now()).await?;

@@ -19,7 +19,7 @@ use rdkafka::{
 use super::{
     history::Outcome,
     value::RecordId,
-    workload::{SharedReader, Workload},
+    workload::{ClientDebug, SharedReader, Workload},
 };
 
 struct Context(Arc<Workload>);
@@ -77,8 +77,8 @@ pub fn client_config(bootstrap: &str) -> ClientConfig {
 }
 
 /// What it logs is about connections that break, which is what the faults are for: nothing, unless asked for.
-fn with_debug(mut config: ClientConfig, workload: &Workload) -> ClientConfig {
-    if let Some(debug) = &workload.client_debug {
+pub fn with_debug(mut config: ClientConfig, debug: Option<&ClientDebug>) -> ClientConfig {
+    if let Some(debug) = debug {
         config.set("debug", &debug.contexts).set_log_level(RDKafkaLogLevel::Debug);
     }
     config
@@ -105,7 +105,7 @@ pub fn produce(
     mut random: Rng,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        let config = with_debug(producer_config(&bootstrap, give_up), &workload);
+        let config = with_debug(producer_config(&bootstrap, give_up), workload.client_debug.as_ref());
         let pause = Duration::from_secs_f64(1.0 / (workload.rate * share));
         while workload.produces() {
             // Each gets a number of its own: one that replaces another after a fatal error has no order with it.
@@ -161,7 +161,7 @@ fn read_until_stopped(
     bootstrap: &str,
     reader: &SharedReader,
 ) -> Result<(), KafkaError> {
-    let mut config = with_debug(client_config(bootstrap), workload);
+    let mut config = with_debug(client_config(bootstrap), workload.client_debug.as_ref());
     // Without one, librdkafka does not take an assignment; nothing is committed.
     config.set("group.id", "faults").set("enable.auto.commit", "false");
     config.set("auto.offset.reset", "error").set("check.crcs", "true");

@@ -15,7 +15,10 @@ use rdkafka::{
 };
 use serde_json::json;
 
-use super::librdkafka::producer_config;
+use super::{
+    librdkafka::{producer_config, with_debug},
+    workload::ClientDebug,
+};
 
 /// When each partition's writes were acknowledged.
 pub struct Acks {
@@ -68,10 +71,18 @@ fn longest_gap(times: &[Instant], from: Instant, to: Instant) -> Duration {
     longest.max(open)
 }
 
-struct Context(Arc<Acks>);
+struct Context {
+    acks: Arc<Acks>,
+    debug: Option<Arc<ClientDebug>>,
+}
 
 impl ClientContext for Context {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        if let Some(debug) = &self.debug {
+            debug.write(facility, message);
+        }
+    }
+
     fn error(&self, _: rdkafka::error::KafkaError, _: &str) {}
 }
 
@@ -80,7 +91,7 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Ok(message) = result {
-            self.0.came(rdkafka::Message::partition(message));
+            self.acks.came(rdkafka::Message::partition(message));
         }
     }
 }
@@ -95,9 +106,11 @@ pub fn through_librdkafka(
     partitions: i32,
     beat: Duration,
     acks: Arc<Acks>,
+    debug: Option<Arc<ClientDebug>>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
-    let config = producer_config(bootstrap, Duration::from_secs(60));
-    let producer: ThreadedProducer<Context> = config.create_with_context(Context(acks.clone()))?;
+    let config = with_debug(producer_config(bootstrap, Duration::from_secs(60)), debug.as_deref());
+    let context = Context { acks: acks.clone(), debug };
+    let producer: ThreadedProducer<Context> = config.create_with_context(context)?;
     let topic = topic.to_owned();
     Ok(std::thread::spawn(move || {
         let mut next = Instant::now();

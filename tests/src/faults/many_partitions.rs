@@ -44,7 +44,7 @@ pub async fn measure(options: &Options, partitions: i32) -> anyhow::Result<()> {
     admin.create_topic(PROBE, PROBES, factor, &configs).await?;
     let acks = Acks::new(PROBES);
     let beat = Duration::from_millis(20);
-    let thread = through_librdkafka(&admin.bootstrap(), PROBE, PROBES, beat, acks.clone())?;
+    let thread = through_librdkafka(&admin.bootstrap(), PROBE, PROBES, beat, acks.clone(), None)?;
     for member in site.storage_nodes() {
         println!("{}: {} MiB resident", member.name, resident_bytes(member.pid().unwrap_or_default()) >> 20);
     }

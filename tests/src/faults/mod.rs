@@ -35,7 +35,7 @@ mod value;
 mod watcher;
 mod workload;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -114,12 +114,17 @@ async fn one_run(
     let failed = !ran.as_ref().is_ok_and(RunResult::passed);
     let mut kept = None;
     if failed || options.keep {
-        let to = std::path::absolute(out)?.join(name.trim_start_matches('-'));
-        keep(folder.path(), &to).with_context(|| format!("keeping {}", to.display()))?;
-        println!("  kept in {}", to.display());
-        kept = Some(to);
+        kept = Some(keep_in(out, folder.path(), name.trim_start_matches('-'))?);
     }
     Ok(RunResult { kept, ..ran? })
+}
+
+/// Keeps what a run left under this name.
+fn keep_in(out: &Path, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let to = std::path::absolute(out)?.join(name);
+    keep(folder, &to).with_context(|| format!("keeping {}", to.display()))?;
+    println!("  kept in {}", to.display());
+    Ok(to)
 }
 
 /// Copies what a run left. A small disk is no longer mounted by then, so only the other replicas of it are there.

@@ -153,9 +153,7 @@ fn workload(
     folder: &Path,
 ) -> anyhow::Result<Arc<Workload>> {
     let values = Values { seed, bytes_max: options.record_bytes_max };
-    let debug = options.client_debug.as_deref();
-    let debug =
-        debug.map(|contexts| ClientDebug::new(contexts, &folder.join("librdkafka.log"))).transpose()?;
+    let debug = ClientDebug::wanted(options, folder)?;
     Ok(Arc::new(Workload::new(topic, options.partitions, values, rate, debug)))
 }
 

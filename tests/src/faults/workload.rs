@@ -7,12 +7,13 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
     checker::{Evidence, Reader},
     history::History,
+    options::Options,
     value::Values,
 };
 
@@ -48,9 +49,23 @@ impl ClientDebug {
         Ok(Self { contexts: contexts.to_owned(), begun: Instant::now(), file })
     }
 
+    /// What `--client-debug` asks for, in the folder's `librdkafka.log`.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn wanted(options: &Options, folder: &Path) -> std::io::Result<Option<Self>> {
+        let contexts = options.client_debug.as_deref();
+        contexts.map(|contexts| Self::new(contexts, &folder.join("librdkafka.log"))).transpose()
+    }
+
+    /// With the time of day, as the processes' logs have it, and with the seconds that have passed.
     pub fn write(&self, facility: &str, message: &str) {
+        let day = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (seconds, ms) = (day.as_secs() % 86_400, day.subsec_millis());
+        let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         let at = self.begun.elapsed().as_secs_f64();
-        let _ = writeln!(self.file.lock().unwrap(), "{at:9.3} {facility} {message}");
+        let line = format_args!("{h:02}:{m:02}:{s:02}.{ms:03}Z {at:9.3} {facility} {message}");
+        let _ = writeln!(self.file.lock().unwrap(), "{line}");
     }
 }
 

@@ -178,8 +178,13 @@ fn empty(key: Key) -> PartitionData {
 }
 
 impl ReplicaFetch {
+    /// A session's first answer does not wait for news: until the follower has it, it cannot say what else it wants.
     fn is_enough(&self, look: &Look) -> bool {
-        look.urgent || look.bytes >= self.min_bytes.max(1) || self.wait.is_zero() || self.is_superseded()
+        look.urgent
+            || look.bytes >= self.min_bytes.max(1)
+            || self.wait.is_zero()
+            || self.epoch == OPENING
+            || self.is_superseded()
     }
 
     /// The follower has sent its next request, or has begun anew.

@@ -1,5 +1,6 @@
+use bytes::Bytes;
 use commitlog::FileCache;
-use domain::{PartitionEpoch, PartitionIndex, TopicName};
+use domain::{NodeEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicName};
 use records::{BatchBuilder, Compression};
 use replica::FollowerFetch;
 
