@@ -67,6 +67,11 @@ impl KafkaClient {
         self.pool.call(&self.address, request, WITHIN).await
     }
 
+    /// As [`KafkaClient::call`], in no version above this.
+    pub async fn call_up_to<R: Request>(&self, request: R, version: i16) -> Result<R::Response, CallError> {
+        self.pool.call_up_to(&self.address, request, version, WITHIN).await
+    }
+
     /// The error code, 0 for success.
     pub async fn create_topic(&self, topic: &str, partitions: i32) -> i16 {
         let topic = CreatableTopic::default()

@@ -9,12 +9,13 @@ use wire::{
     BrokerId, ResponseError, StrBytes, WireTopicName,
     messages::{
         AlterPartitionReassignmentsRequest, DescribeClusterRequest, DescribeLogDirsRequest,
-        DescribeProducersRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest,
+        DescribeProducersRequest, ElectLeadersRequest, FetchRequest, ListPartitionReassignmentsRequest,
+        MetadataRequest, OffsetForLeaderEpochRequest,
         alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
         describe_log_dirs_request::DescribableLogDirTopic,
         describe_producers_request::TopicRequest,
         elect_leaders_request::TopicPartitions,
+        fetch_request::{FetchPartition, FetchTopic, ReplicaState},
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
     },
 };
@@ -142,6 +143,30 @@ async fn a_reassignment_moves_the_data_and_is_listed_while_it_lasts() {
     let at = cluster.kafka(new.0 as usize);
     wait_until("the new node has all of it", WITHIN, || async { sizes(&at).await == sizes(&kafka).await })
         .await;
+}
+
+/// A follower is who the controller has registered, in that registration: nobody else's fetch counts for the high watermark.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_only_claims_to_be_a_follower_is_refused() {
+    let cluster = with_topic(3).await;
+    let leader = until(&cluster, "somebody leads", |p| p.leader.is_some()).await.leader.unwrap();
+    let kafka = cluster.kafka(leader.0 as usize);
+    let fetch = |claims: i32| {
+        let partition = FetchPartition::default().with_fetch_offset(0).with_partition_max_bytes(1 << 20);
+        let topic = FetchTopic::default().with_topic(name("t")).with_partitions(vec![partition]);
+        FetchRequest::default().with_replica_id(BrokerId(claims)).with_topics(vec![topic])
+    };
+    for claims in [(leader.0 + 1) % 3, 7] {
+        // Before version 15 a follower gave no registration.
+        let answer = kafka.call_up_to(fetch(claims), 12).await.unwrap();
+        let refused = [ResponseError::StaleBrokerEpoch, ResponseError::BrokerIdNotRegistered];
+        assert!(refused.map(|e| e.code()).contains(&answer.error_code), "{claims}: {answer:?}");
+        assert!(answer.responses.is_empty());
+        let later = ReplicaState::default().with_replica_id(BrokerId(claims)).with_replica_epoch(1 << 40);
+        let request = FetchRequest::default().with_replica_state(later).with_topics(Vec::new());
+        let answer = kafka.call_up_to(request, 17).await.unwrap();
+        assert_eq!(answer.error_code, ResponseError::BrokerIdNotRegistered.code(), "{claims}");
+    }
 }
 
 async fn sizes(kafka: &KafkaClient) -> Vec<(i32, i64)> {
