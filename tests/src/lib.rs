@@ -4,6 +4,7 @@ mod cluster;
 pub mod faults;
 mod kafka;
 mod process;
+pub mod replicated;
 mod rest;
 
 pub use cluster::{Cluster, ClusterSpec};

@@ -181,6 +181,8 @@ async fn a_displaced_node_still_ends_on_sigterm() {
         rack: None,
         previous_epoch: None,
         intact: true,
+        damaged: Vec::new(),
+        incarnation: None,
     };
     wait_until("the place is free and taken", WITHIN, || async {
         controllers.register(&request, Duration::from_secs(2)).await.is_ok()

@@ -71,6 +71,17 @@ pub(crate) enum TopicCommand {
         #[arg(value_parser = topic_name)]
         name: String,
     },
+    /// Elect leaders: the preferred ones, or any replica that is there for a partition that nobody leads
+    Elect {
+        #[arg(value_parser = topic_name)]
+        name: String,
+        /// Only this one; may be repeated [default: all of the topic's]
+        #[arg(long = "partition", value_name = "P")]
+        partitions: Vec<i32>,
+        /// Where nobody leads, take whatever replica is there: records may be lost
+        #[arg(long)]
+        unclean: bool,
+    },
     /// Delete a topic with all its records
     Delete {
         #[arg(value_parser = topic_name)]

@@ -31,6 +31,9 @@ pub(crate) async fn run(rest: &Rest, command: &TopicCommand) -> anyhow::Result<E
         }
         TopicCommand::List => list(rest).await?,
         TopicCommand::Describe { name } => describe::describe(rest, name).await?,
+        TopicCommand::Elect { name, partitions, unclean } => {
+            return elect(rest, name, &json!({ "partitions": partitions, "unclean": unclean })).await;
+        }
         TopicCommand::Delete { name } => {
             let cluster = rest.cluster().await?;
             rest.delete(&["v3", "clusters", &cluster, "topics", name]).await?;
@@ -70,6 +73,28 @@ async fn create(rest: &Rest, name: &str, body: &Value) -> Result<(), RestError> 
         made.partitions_count, made.replication_factor
     );
     Ok(())
+}
+
+#[derive(Deserialize)]
+struct ElectionList {
+    elections: Vec<Election>,
+}
+
+#[derive(Deserialize)]
+struct Election {
+    partition: i32,
+    elected: bool,
+    message: Option<String>,
+}
+
+/// Says what came of each partition; a failure if none got another leader.
+async fn elect(rest: &Rest, name: &str, body: &Value) -> anyhow::Result<ExitCode> {
+    let list: ElectionList = rest.post_json(&["admin", "v1", "topics", name, "elections"], body).await?;
+    for Election { partition, elected, message } in &list.elections {
+        let what = if *elected { "elected" } else { message.as_deref().unwrap_or("not elected") };
+        println!("partition {partition}: {what}");
+    }
+    Ok(if list.elections.iter().any(|e| e.elected) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn list(rest: &Rest) -> Result<(), RestError> {

@@ -147,6 +147,8 @@ mod tests {
         let lost = led_by(None, 3, false);
         assert_eq!(seen(lost.clone(), led_by(Some(1), 4, true)), [Kind::Unclean]);
         let last_known = LastKnown {
+            waited_for: true,
+            to_the_end: true,
             node: NodeId(1),
             directory: domain::DirectoryId(uuid::Uuid::from_u128(5)),
             position: None,

@@ -232,8 +232,13 @@ impl Session {
             let (node, epoch) = (NodeId(beat.node), NodeEpoch(beat.epoch));
             if beat.goodbye {
                 tracing::info!(%node, "a storage node said goodbye");
-                self.office.fence(node, epoch).await;
-                let _ = answers.send(Ok(pb::HeartbeatResponse { fenced: true, may_stop: true })).await;
+                let fenced = self.office.fence(&[(node, epoch)]).await;
+                // One that is not fenced for sure says goodbye again, to whoever leads then.
+                let answer = match fenced {
+                    true => Ok(pb::HeartbeatResponse { fenced: true, may_stop: true }),
+                    false => Err(Status::unavailable("the node could not be fenced yet")),
+                };
+                let _ = answers.send(answer).await;
                 return;
             }
             last = Some((node, epoch));

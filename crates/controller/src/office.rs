@@ -33,8 +33,12 @@ struct Term {
 struct Calm {
     since: BTreeMap<NodeId, (NodeEpoch, u64)>,
     looked_ms: u64,
+    /// How many partitions nobody led when it was looked last.
+    leaderless: usize,
 }
 
+/// How many partitions have no leader; on the controllers' leader.
+const LEADERLESS: &str = "anabranch_controller_leaderless_partitions";
 const TICK: Duration = Duration::from_millis(50);
 /// A majority is asked again this often.
 const CONFIRM_EVERY_MS: u64 = 500;
@@ -91,14 +95,16 @@ impl Office {
         if let Some((held, confirmed_ms)) = held
             && held == number
         {
-            if self.now_ms().saturating_sub(confirmed_ms) >= CONFIRM_EVERY_MS
+            // As of when it was asked: the answer may have been on its way for long.
+            let asked_ms = self.now_ms();
+            if asked_ms.saturating_sub(confirmed_ms) >= CONFIRM_EVERY_MS
                 && self.quorum.confirm_leadership().await
             {
-                let now_ms = self.now_ms();
-                self.term.lock().as_mut().iter_mut().for_each(|t| t.confirmed_ms = now_ms);
+                self.term.lock().as_mut().iter_mut().for_each(|t| t.confirmed_ms = asked_ms);
             }
             return true;
         }
+        let asked_ms = self.now_ms();
         if !self.quorum.confirm_leadership().await {
             return false;
         }
@@ -114,7 +120,7 @@ impl Office {
         let live = image.live_nodes().map(|n| (n.id, n.epoch));
         let liveness = Liveness::take_office(self.config, now_ms, live);
         let calm = Calm { looked_ms: now_ms, ..Calm::default() };
-        *self.term.lock() = Some(Term { number, liveness, confirmed_ms: now_ms, calm });
+        *self.term.lock() = Some(Term { number, liveness, confirmed_ms: asked_ms, calm });
         tracing::info!(term = number, "this controller leads");
         true
     }
@@ -128,13 +134,21 @@ impl Office {
             t.liveness.due(now_ms)
         });
         let due = due.unwrap_or_default();
-        for fence in due {
+        for fence in &due {
             tracing::warn!(node = %fence.node, epoch = %fence.epoch, reason = ?fence.reason, "fencing a storage node");
-            self.fence(fence.node, fence.epoch).await;
+        }
+        if !due.is_empty() {
+            let nodes: Vec<_> = due.iter().map(|fence| (fence.node, fence.epoch)).collect();
+            self.fence(&nodes).await;
         }
         let image = self.quorum.image();
-        let moves =
-            self.term.lock().as_mut().map(|t| t.calm.preferred_moves(now_ms, &image)).unwrap_or_default();
+        let looked = self.term.lock().as_mut().and_then(|t| {
+            t.calm.is_time(now_ms).then(|| {
+                t.calm.count_leaderless(&image);
+                t.calm.preferred_moves(now_ms, &image)
+            })
+        });
+        let moves = looked.unwrap_or_default();
         if !moves.is_empty() {
             self.elect_preferred(moves).await;
         }
@@ -152,12 +166,20 @@ impl Office {
         }
     }
 
-    /// Fences the node now.
-    pub(crate) async fn fence(&self, node: NodeId, epoch: NodeEpoch) {
-        match self.quorum.propose(Command::FenceNode { node, epoch }).await {
-            // Refused: it registered anew meanwhile. Either way this incarnation has no deadline any more.
-            Ok(_) => self.term.lock().iter_mut().for_each(|t| t.liveness.forget(node, epoch)),
-            Err(error) => tracing::warn!(%node, %error, "the node could not be fenced yet"),
+    /// Fences the nodes now, all at once. False if that is not known to have happened.
+    pub(crate) async fn fence(&self, nodes: &[(NodeId, NodeEpoch)]) -> bool {
+        match self.quorum.propose(Command::FenceNodes { nodes: nodes.to_vec() }).await {
+            // One that registered anew meanwhile was passed over. Either way these incarnations have no deadline any more.
+            Ok(_) => {
+                let mut term = self.term.lock();
+                let liveness = term.iter_mut().map(|t| &mut t.liveness);
+                liveness.for_each(|l| nodes.iter().for_each(|(node, epoch)| l.forget(*node, *epoch)));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(?nodes, %error, "nodes could not be fenced yet");
+                false
+            }
         }
     }
 
@@ -189,12 +211,38 @@ impl Office {
 }
 
 impl Calm {
-    /// The next step of bringing preferred leaders back; nothing when it is not time yet.
-    fn preferred_moves(&mut self, now_ms: u64, image: &Image) -> Vec<(TopicName, PartitionIndex)> {
-        if now_ms.saturating_sub(self.looked_ms) < PREFERRED_EVERY_MS {
-            return Vec::new();
+    fn is_time(&mut self, now_ms: u64) -> bool {
+        let due = now_ms.saturating_sub(self.looked_ms) >= PREFERRED_EVERY_MS;
+        if due {
+            self.looked_ms = now_ms;
         }
-        self.looked_ms = now_ms;
+        due
+    }
+
+    /// Says how many partitions nobody leads, in the metrics, and in the log when there are any.
+    fn count_leaderless(&mut self, image: &Image) {
+        let all = || image.topics.values().flat_map(|t| t.numbered().map(move |(n, p)| (t, n, p)));
+        let leaderless = all().filter(|(.., p)| p.leader.is_none()).count();
+        metrics::gauge!(LEADERLESS).set(leaderless as f64);
+        if leaderless != std::mem::replace(&mut self.leaderless, leaderless) {
+            match all().find(|(.., p)| p.leader.is_none()) {
+                None => tracing::info!("every partition has a leader"),
+                Some((topic, number, partition)) => {
+                    let waits_for: Vec<_> = partition.still_waits_for().map(|n| n.0).collect();
+                    tracing::warn!(
+                        partitions = leaderless,
+                        first = %format!("{}-{number}", topic.name),
+                        ?waits_for,
+                        eligible = ?partition.elr,
+                        "partitions without a leader"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The next step of bringing preferred leaders back.
+    fn preferred_moves(&mut self, now_ms: u64, image: &Image) -> Vec<(TopicName, PartitionIndex)> {
         let since = |node: &metadata::Node| {
             let known = self.since.get(&node.id).filter(|(epoch, _)| *epoch == node.epoch);
             (node.id, known.copied().unwrap_or((node.epoch, now_ms)))
@@ -238,6 +286,8 @@ mod tests {
                 rack: None,
                 previous_epoch: None,
                 intact: false,
+                damaged: Vec::new(),
+                incarnation: None,
             };
             done(&mut image, Command::RegisterNode(registration));
             done(&mut image, Command::UnfenceNode { node: NodeId(id), epoch: NodeEpoch(id.into()) });
@@ -274,7 +324,8 @@ mod tests {
     fn a_preferred_leader_comes_back_only_to_a_node_that_has_been_active_for_a_while() {
         let mut image = image();
         let mut calm = Calm::default();
-        let mut moved = |now_ms, image: &Image| !calm.preferred_moves(now_ms, image).is_empty();
+        let mut moved =
+            |now_ms, image: &Image| calm.is_time(now_ms) && !calm.preferred_moves(now_ms, image).is_empty();
         assert!((1..6).all(|second| !moved(second * 1_000, &image)));
         assert!(!moved(5_900, &image), "not the time for a step");
         assert!(moved(6_000, &image));

@@ -2,18 +2,26 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
 use domain::{NodeId, PartitionIndex};
-use metadata::Partition;
-use serde::Serialize;
+use metadata::{ElectionKind, Partition};
+use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, App, app::CONTROLLER_MAX, place::At};
+use crate::{
+    ApiError, App,
+    app::CONTROLLER_MAX,
+    place::{At, JsonBody},
+};
 
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/admin/v1/nodes", get(nodes))
         .route("/admin/v1/controllers", get(controllers))
         .route("/admin/v1/topics/{topic}/partitions", get(partitions))
+        .route("/admin/v1/topics/{topic}/elections", post(elect))
 }
 
 #[derive(Serialize)]
@@ -94,7 +102,7 @@ impl PartitionView {
             replicas: of.replicas.clone(),
             in_sync: of.isr.clone(),
             eligible: of.elr.clone(),
-            last_known: of.last_known.iter().map(|known| known.node).collect(),
+            last_known: of.still_waits_for().collect(),
             adding: of.adding.clone(),
             removing: of.removing.clone(),
             min_in_sync: of.min_isr,
@@ -106,6 +114,49 @@ impl PartitionView {
 async fn partitions(at: At) -> Result<Json<PartitionList>, ApiError> {
     let partitions = at.topic()?.numbered().map(|(index, partition)| PartitionView::new(index, partition));
     Ok(Json(PartitionList { partitions: partitions.collect() }))
+}
+
+/// Leaders at an operator's word (KIP-460).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Elect {
+    /// All of the topic's, if none is named.
+    #[serde(default)]
+    partitions: Vec<PartitionIndex>,
+    /// Any live replica where nobody leads, though records may be lost; else the preferred leaders.
+    #[serde(default)]
+    unclean: bool,
+}
+
+#[derive(Serialize)]
+struct ElectionList {
+    elections: Vec<ElectionView>,
+}
+
+#[derive(Serialize)]
+struct ElectionView {
+    partition: PartitionIndex,
+    elected: bool,
+    /// Why not.
+    message: Option<String>,
+}
+
+async fn elect(at: At, JsonBody(wanted): JsonBody<Elect>) -> Result<Json<ElectionList>, ApiError> {
+    let topic = at.topic()?;
+    let numbers = match wanted.partitions.is_empty() {
+        true => topic.numbered().map(|(number, _)| number).collect(),
+        false => wanted.partitions,
+    };
+    let kind = if wanted.unclean { ElectionKind::Unclean } else { ElectionKind::Preferred };
+    let partitions: Vec<_> = numbers.iter().map(|number| (topic.name.clone(), *number)).collect();
+    let answer = at.app.controller.elect_leaders(kind, &partitions, CONTROLLER_MAX).await?;
+    at.app.settled(answer.version).await;
+    let elections = numbers.into_iter().zip(answer.results).map(|(partition, result)| ElectionView {
+        partition,
+        elected: result.is_ok(),
+        message: result.err().map(|refusal| refusal.to_string()),
+    });
+    Ok(Json(ElectionList { elections: elections.collect() }))
 }
 
 #[derive(Serialize)]

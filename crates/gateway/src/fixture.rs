@@ -40,6 +40,8 @@ pub(crate) fn image() -> Image {
             rack: Some("r1".to_owned()),
             previous_epoch: None,
             intact: true,
+            damaged: Vec::new(),
+            incarnation: None,
         }));
         let Applied::Registered { epoch, .. } = registered else {
             panic!("{registered:?}");

@@ -143,6 +143,10 @@ fn records_of(answer: FetchResponse, read: &Read, offset: Offset) -> Asked<Bytes
         return Asked::Elsewhere("the answer does not name the partition".to_owned());
     };
     match ResponseError::try_from_code(partition.error_code) {
+        // A leader that does not know yet what is committed has nothing to show, which is not the same as having nothing.
+        None if partition.high_watermark < 0 && partition.records.as_ref().is_none_or(Bytes::is_empty) => {
+            ResponseError::OffsetNotAvailable.into()
+        }
         None => Asked::Done(partition.records.unwrap_or_default()),
         Some(ResponseError::OffsetOutOfRange) => {
             Asked::Failed(ReadError::OutOfRange { offset: offset.0, range: None })
@@ -210,6 +214,7 @@ fn payload_bytes(record: &Record) -> usize {
 mod tests {
     use domain::LeaderEpoch;
     use records::{BatchBuilder, BatchHeader, Compression, patched_prefix};
+    use wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 
     use super::*;
 
@@ -261,6 +266,24 @@ mod tests {
         let none = Bytes::copy_from_slice(&whole[..30]);
         assert!(matches!(decode(&none, Offset(0), 100), Err(ReadError::Corrupt(_))));
         assert_eq!(decode(&Bytes::new(), Offset(3), 100).unwrap().next, Offset(3));
+    }
+
+    /// A leader that was killed while it was alone, for one: what was committed it knows again only with the others.
+    #[test]
+    fn an_empty_answer_without_a_high_watermark_says_nothing() {
+        let target =
+            Target { topic: domain::TopicId(uuid::Uuid::nil()), partition: domain::PartitionIndex(0) };
+        let topic = TopicName::new("t").unwrap();
+        let read = Read { topic, target, offset: Offset(0), wait: Duration::ZERO, bytes_max: 100 };
+        let answer = |high_watermark: i64, records: Bytes| {
+            let data =
+                PartitionData::default().with_high_watermark(high_watermark).with_records(Some(records));
+            let topic = FetchableTopicResponse::default().with_partitions(vec![data]);
+            records_of(FetchResponse::default().with_responses(vec![topic]), &read, Offset(0))
+        };
+        assert!(matches!(answer(-1, Bytes::new()), Asked::Elsewhere(_)));
+        assert!(matches!(answer(0, Bytes::new()), Asked::Done(_)));
+        assert!(matches!(answer(-1, batch(0, &["a"], false).into()), Asked::Done(_)));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
-use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset, PartitionIndex, TopicId};
+use domain::{NodeEpoch, NodeId};
 
 use crate::{
     AlterRefusal, AlterRefusalKind, Applied, Changes, Image, IsrChange, NodeState, Partition, Refusal,
-    ReplicaEnd, Topic,
+    ReplicaEnd, ReplicaReport, Topic,
     settle::{Rules, Wish},
 };
 
@@ -85,21 +85,23 @@ impl Image {
         &mut self,
         node: NodeId,
         epoch: NodeEpoch,
-        ends: &[(TopicId, PartitionIndex, LeaderEpoch, Offset)],
+        ends: &[ReplicaReport],
         changes: &mut Changes,
     ) -> Result<Applied, Refusal> {
         let directory = self.registered(node, epoch)?.directory;
-        for (topic, number, last_epoch, log_end) in ends {
-            let Some(topic) = self.topic_by_id(*topic) else { continue };
-            let Some(before) = topic.partition(*number) else { continue };
-            let end = ReplicaEnd { node_epoch: epoch, last_epoch: *last_epoch, log_end: *log_end };
-            let wish = match log_end.0 < 0 {
-                true => Wish { lost: Some((node, directory)), ..Wish::default() },
-                false => Wish { end: Some((node, end)), ..Wish::default() },
-            };
+        for report in ends {
+            let Some(topic) = self.topic_by_id(report.topic) else { continue };
+            let Some(before) = topic.partition(report.partition) else { continue };
+            let (log_start, log_end, epochs) = (report.log_start, report.log_end, report.epochs.clone());
+            let end = ReplicaEnd { node_epoch: epoch, log_start, log_end, epochs };
+            if end.is_sound() && report.leader_epoch != before.leader_epoch {
+                continue;
+            }
+            let lost = (!end.is_sound()).then_some((node, directory));
+            let wish = Wish { lost, end: Some((node, end)), ..Wish::default() };
             if let Some(next) = Rules::new(self, topic).settle(before, &wish) {
                 let topic = topic.name.clone();
-                self.put_partition(&topic, *number, next, changes);
+                self.put_partition(&topic, report.partition, next, changes);
             }
         }
         Ok(Applied::Done)

@@ -27,6 +27,7 @@ impl Image {
             }
             Command::RegisterNode(registration) => self.register(registration, changes),
             Command::FenceNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Fenced, changes),
+            Command::FenceNodes { nodes } => Ok(self.fence_all(nodes, changes)),
             Command::UnfenceNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Active, changes),
             Command::StopNode { node, epoch } => self.set_state(*node, *epoch, NodeState::Stopping, changes),
             Command::AlterPartitions { node, node_epoch, changes: proposed } => {

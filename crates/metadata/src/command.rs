@@ -3,6 +3,7 @@ use domain::{
     PartitionIndex, ProducerId, TopicId, TopicName,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{AlterRefusal, Changes, ElectRefusal, Endpoint, Partition, Refusal};
 
@@ -18,6 +19,11 @@ pub enum Command {
     FenceNode {
         node: NodeId,
         epoch: NodeEpoch,
+    },
+    /// Nodes that are not heard of any more: all at once, so that none of them is taken for the last one. An
+    /// incarnation that is not the registered one is passed over.
+    FenceNodes {
+        nodes: Vec<(NodeId, NodeEpoch)>,
     },
     /// The node has caught up and takes part.
     UnfenceNode {
@@ -36,11 +42,11 @@ pub enum Command {
         changes: Vec<IsrChange>,
     },
     /// A node says where its logs end, for partitions that it is among the last known members of (INVARIANTS
-    /// R13): the leader epoch of the last batch (-1: none) and the log end.
+    /// R13), or that they are damaged.
     ReportReplicas {
         node: NodeId,
         epoch: NodeEpoch,
-        ends: Vec<(TopicId, PartitionIndex, LeaderEpoch, Offset)>,
+        ends: Vec<ReplicaReport>,
     },
     /// Elects leaders at an operator's word (KIP-460), or the preferred ones back.
     ElectLeaders {
@@ -87,6 +93,11 @@ pub struct NodeRegistration {
     /// The node's own proof that its logs lost nothing: a clean shutdown or the same boot, a working fsync,
     /// and at most one incomplete final batch cut from each log (INVARIANTS R10).
     pub intact: bool,
+    /// Replicas that are damaged below what was flushed: they lose their places though the node keeps its own.
+    pub damaged: Vec<(TopicId, PartitionIndex)>,
+    /// Chosen anew for each registration, and the same when it is sent again because the answer was lost: then
+    /// it gets the same epoch, and keeps the standing that it had.
+    pub incarnation: Option<Uuid>,
 }
 
 /// A partition's in-sync replicas as its leader proposes them, compared and set on both epochs.
@@ -100,6 +111,20 @@ pub struct IsrChange {
     pub partition_epoch: PartitionEpoch,
     /// Each member in the incarnation that the leader saw catch up (KIP-903).
     pub isr: Vec<(NodeId, NodeEpoch)>,
+}
+
+/// Where a replica's log ends, as its node says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    pub topic: TopicId,
+    pub partition: PartitionIndex,
+    /// The leader epoch, without a leader, that it is reported in: in another one the log may be another.
+    pub leader_epoch: LeaderEpoch,
+    pub log_start: Offset,
+    /// -1: it is damaged.
+    pub log_end: Offset,
+    /// Its leader epochs and where they begin, in order; the last ones, if they are many.
+    pub epochs: Vec<(LeaderEpoch, Offset)>,
 }
 
 /// What kind of leader is asked for (KIP-460).

@@ -19,7 +19,7 @@ impl Image {
         let Some(name) = topic else {
             self.cluster_configs = altered(&self.cluster_configs, config_changes)?;
             changes.cluster = true;
-            self.settle_where(|_, _| Some(reconfigured()), changes);
+            self.settle_where(|_, _, _| Some(reconfigured()), changes);
             return Ok(Applied::Done);
         };
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
@@ -27,7 +27,7 @@ impl Image {
         let topic = Topic { configs, ..Topic::clone(topic) };
         self.topics.insert(name.clone(), Arc::new(topic));
         changes.partitions.entry(name.clone()).or_default();
-        self.settle_where(|topic, _| (topic.name == *name).then(reconfigured), changes);
+        self.settle_where(|topic, _, _| (topic.name == *name).then(reconfigured), changes);
         Ok(Applied::Done)
     }
 }

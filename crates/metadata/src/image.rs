@@ -6,8 +6,9 @@ use domain::{
 };
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::{Changes, Partition, placement::Load};
+use crate::{Changes, Partition, Standing, placement::Load};
 
 /// All metadata of a cluster at one point of the controller's log. A clone shares its structure and costs
 /// nothing.
@@ -25,6 +26,8 @@ pub struct Image {
     pub next_producer_id: ProducerId,
     /// The epoch that the next registration gets.
     pub next_node_epoch: NodeEpoch,
+    /// What each node's last registration was told by, and what it came to.
+    pub(crate) registrations: OrdMap<NodeId, (Uuid, Standing)>,
     /// What each node was given; placement evens it out.
     pub(crate) loads: OrdMap<NodeId, Load>,
 }

@@ -20,7 +20,7 @@ mod topics;
 
 pub use command::{
     Applied, Command, ConfigChange, ConfigOperation, ElectionKind, IsrChange, NodeRegistration, Outcome,
-    Standing, TopicSpec,
+    ReplicaReport, Standing, TopicSpec,
 };
 pub use delta::{Changes, Delta, TopicDelta};
 pub use image::{Endpoint, Image, Node, NodeState, Topic};

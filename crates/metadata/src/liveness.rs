@@ -33,6 +33,9 @@ pub struct Liveness {
 /// starved machine), and heartbeats wait unread.
 const LATE_MS: u64 = 500;
 
+/// With one that is silent for the whole session timeout, those go that lack no more than this part of it.
+const TOGETHER: u64 = 6;
+
 #[derive(Debug)]
 struct Session {
     epoch: NodeEpoch,
@@ -123,11 +126,17 @@ impl Liveness {
         let settled = now_ms.saturating_sub(self.in_office_since_ms) > self.config.session_timeout_ms;
         let broken = self.sessions.values().filter(|s| s.broken_ms.is_some()).count();
         let few = broken <= 1 || broken * 4 <= self.sessions.len();
+        // Machines that lose their power together are silent for nearly as long; one that is fenced a moment later would
+        // be taken for the last that had everything.
+        let timeout_ms = self.config.session_timeout_ms;
+        let silence_ms = |session: &Session| now_ms.saturating_sub(session.heard_ms);
+        let one_is_silent = self.sessions.values().any(|s| silence_ms(s) >= timeout_ms);
+        let silent_ms = if one_is_silent { timeout_ms - timeout_ms / TOGETHER } else { timeout_ms };
         self.sessions
             .iter()
             .filter_map(|(node, session)| {
                 let broken = session.fenced_at_ms(&self.config).is_some_and(|at| now_ms >= at);
-                let silent = now_ms.saturating_sub(session.heard_ms) >= self.config.session_timeout_ms;
+                let silent = silence_ms(session) >= silent_ms;
                 let reason = match (broken && settled && few, silent) {
                     (true, _) => FenceReason::StreamEnded,
                     (_, true) => FenceReason::Silent,
@@ -187,6 +196,18 @@ mod tests {
         liveness.heard(1_000, NodeId(1), EPOCH);
         assert_eq!(due_at(&mut liveness, 2_999), []);
         assert_eq!(due_at(&mut liveness, 3_000), [fence(0, FenceReason::Silent)]);
+    }
+
+    /// Their last heartbeats came at different times; whoever was fenced last would be taken for the last in sync.
+    #[test]
+    fn machines_that_lose_their_power_together_are_fenced_together() {
+        let mut liveness = office(3);
+        for (node, heard_ms) in [(0, 5_000), (1, 5_090), (2, 5_501)] {
+            liveness.heard(heard_ms, NodeId(node), EPOCH);
+        }
+        assert_eq!(due_at(&mut liveness, 7_999), []);
+        let together = [fence(0, FenceReason::Silent), fence(1, FenceReason::Silent)];
+        assert_eq!(due_at(&mut liveness, 8_000), together, "the third may only be slow");
     }
 
     #[test]

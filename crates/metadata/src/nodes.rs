@@ -1,9 +1,10 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use domain::{NodeEpoch, NodeId};
+use domain::{NodeEpoch, NodeId, TopicId};
 
 use crate::{
-    Applied, Changes, Image, Node, NodeRegistration, NodeState, Refusal, RefusalKind, Standing, settle::Wish,
+    Applied, Changes, Image, Node, NodeRegistration, NodeState, Partition, Refusal, RefusalKind, Standing,
+    Topic, settle::Wish,
 };
 
 impl Image {
@@ -33,6 +34,12 @@ impl Image {
                 format!("node id {id} is in use by the running node at {}", known.kafka),
             );
         }
+        if let (Some(known), Some((incarnation, standing))) = (&known, self.registrations.get(&id))
+            && registration.incarnation == Some(*incarnation)
+        {
+            // The answer to it was lost.
+            return Ok(Applied::Registered { epoch: known.epoch, cluster_id, standing: *standing });
+        }
         let standing = standing(known.as_deref(), registration);
         let epoch = self.next_node_epoch;
         self.next_node_epoch = NodeEpoch(epoch.0.saturating_add(1));
@@ -46,10 +53,19 @@ impl Image {
             rack: registration.rack.clone(),
         };
         self.nodes.insert(id, Arc::new(node));
+        match registration.incarnation {
+            Some(incarnation) => self.registrations.insert(id, (incarnation, standing)),
+            None => self.registrations.remove(&id),
+        };
         changes.nodes.insert(id);
         // It is fenced until it has caught up, so every leadership that it had ends here.
-        let lost = known.filter(|_| standing != Standing::Kept).map(|n| (id, n.directory));
-        self.settle_around(id, || Wish { lost, ..Wish::default() }, changes);
+        let directory = known.map(|n| n.directory);
+        let lost = |topic: TopicId, number| {
+            let damaged = registration.damaged.contains(&(topic, number));
+            directory.filter(|_| damaged || standing != Standing::Kept).map(|directory| (id, directory))
+        };
+        let wish = |topic: &Topic, number| Wish { lost: lost(topic.id, number), ..Wish::default() };
+        self.settle_where(|t, n, partition| partition.replicas.contains(&id).then(|| wish(t, n)), changes);
         Ok(Applied::Registered { epoch, cluster_id, standing })
     }
 
@@ -71,9 +87,27 @@ impl Image {
             let node = Node { state, ..Node::clone(node) };
             self.nodes.insert(id, Arc::new(node));
             changes.nodes.insert(id);
-            self.settle_around(id, Wish::default, changes);
+            let concerned = |partition: &Partition| partition.replicas.contains(&id);
+            self.settle_where(|_, _, partition| concerned(partition).then(Wish::default), changes);
         }
         Ok(Applied::Done)
+    }
+
+    /// Fences those of the nodes that are registered in these epochs and not fenced.
+    pub(crate) fn fence_all(&mut self, nodes: &[(NodeId, NodeEpoch)], changes: &mut Changes) -> Applied {
+        let mut fenced = BTreeSet::new();
+        for (id, epoch) in nodes {
+            let known = self.registered(*id, *epoch).ok().filter(|n| n.state != NodeState::Fenced);
+            let Some(node) = known.map(|n| Node { state: NodeState::Fenced, ..Node::clone(n) }) else {
+                continue;
+            };
+            self.nodes.insert(*id, Arc::new(node));
+            changes.nodes.insert(*id);
+            fenced.insert(*id);
+        }
+        let concerned = |partition: &Partition| partition.replicas.iter().any(|n| fenced.contains(n));
+        self.settle_where(|_, _, partition| concerned(partition).then(Wish::default), changes);
+        Applied::Done
     }
 
     /// The node, if this incarnation of it is the registered one.
@@ -85,10 +119,6 @@ impl Image {
             return Err(Refusal::new(RefusalKind::StaleNodeEpoch, message));
         }
         Ok(node)
-    }
-
-    fn settle_around(&mut self, node: NodeId, wish: impl Fn() -> Wish, changes: &mut Changes) {
-        self.settle_where(|_, partition| partition.replicas.contains(&node).then(&wish), changes);
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) struct Site {
 
 /// Chooses `factor` nodes for each of `count` new partitions: as many racks as possible, then the nodes with
 /// the fewest replicas, then the lowest ids. The first, which leads, is the one that leads the fewest of this
-/// topic, then of all, then the one chosen first. Fewer sites than `factor` give shorter lists.
+/// topic, then of all, then the one chosen first. The second, which leads when the first dies, is the one that is
+/// the second to it least often. Fewer sites than `factor` give shorter lists.
 pub(crate) fn place(
     sites: &[Site],
     loads: &OrdMap<NodeId, Load>,
@@ -46,6 +47,7 @@ pub(crate) fn place(
     let mut loads: BTreeMap<NodeId, Load> = sites.iter().map(load).collect();
     let mut preferred_here: BTreeMap<NodeId, u32> =
         sites.iter().map(|s| (s.node, s.preferred_here)).collect();
+    let mut successors: BTreeMap<(NodeId, NodeId), u32> = BTreeMap::new();
     let mut place_one = || {
         let mut chosen: Vec<&Site> = Vec::with_capacity(factor);
         for _ in 0..factor {
@@ -64,6 +66,9 @@ pub(crate) fn place(
         if let Some((place, first)) = nodes.iter().copied().enumerate().min_by_key(leads) {
             nodes[..=place].rotate_right(1);
             *preferred_here.entry(first).or_default() += 1;
+            // Who leads when it dies: each of the others for as many partitions.
+            nodes[1..].sort_by_key(|node| successors.get(&(first, *node)).copied().unwrap_or(0));
+            nodes[1..].iter().take(1).for_each(|next| *successors.entry((first, *next)).or_default() += 1);
         }
         for (place, node) in nodes.iter().enumerate() {
             loads.entry(*node).or_default().more(place == 0);

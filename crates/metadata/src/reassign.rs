@@ -73,7 +73,7 @@ fn keeps_the_data(partition: &Partition, assignment: &Assignment) -> Result<(), 
     let stays = |n: &NodeId| assignment.replicas.contains(n);
     let kept = match partition.is_lost() {
         false => partition.isr.iter().chain(&partition.elr).any(stays),
-        true => partition.last_known.iter().all(|k| stays(&k.node)),
+        true => partition.last_known.iter().filter(|k| k.waited_for).all(|k| stays(&k.node)),
     };
     if kept {
         return Ok(());

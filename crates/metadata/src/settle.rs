@@ -1,9 +1,9 @@
 //! What a partition becomes when something around it changes. Every command goes through here, so the rules
 //! of fencing, eligibility and leader choice stand in this one place.
 
-use std::{cell::OnceCell, cmp::Reverse};
+use std::{cell::OnceCell, cmp::Reverse, mem::take};
 
-use domain::{DirectoryId, LeaderEpoch, NodeId, Offset, TopicConfig};
+use domain::{DirectoryId, LeaderEpoch, NodeId, PartitionIndex, TopicConfig};
 
 use crate::{Changes, Image, LastKnown, NodeState, Partition, ReplicaEnd, Topic, partition::without};
 
@@ -45,14 +45,14 @@ impl Image {
     /// Settles every partition that the wish is about.
     pub(crate) fn settle_where(
         &mut self,
-        wish: impl Fn(&Topic, &Partition) -> Option<Wish>,
+        wish: impl Fn(&Topic, PartitionIndex, &Partition) -> Option<Wish>,
         changes: &mut Changes,
     ) {
         let mut settled = Vec::new();
         for topic in self.topics.values() {
             let rules = Rules::new(self, topic);
             for (number, partition) in topic.numbered() {
-                let next = wish(topic, partition).and_then(|wish| rules.settle(partition, &wish));
+                let next = wish(topic, number, partition).and_then(|wish| rules.settle(partition, &wish));
                 settled.extend(next.map(|next| (topic.name.clone(), number, next)));
             }
         }
@@ -107,8 +107,12 @@ impl<'a> Rules<'a> {
         self.remember(before, &mut next, wish);
         next.leader = self.elect(before, &mut next, wish);
         if next.isr.len() >= next.min_isr as usize {
-            next.unproven.clear();
             next.last_known.clear();
+            next.former.append(&mut next.unproven);
+            if wish.isr.is_some() {
+                // Its leader lives, and has every committed record.
+                next.former.clear();
+            }
         }
         next
     }
@@ -168,26 +172,47 @@ impl<'a> Rules<'a> {
         let same_disk = |(node, directory): &(NodeId, DirectoryId)| {
             self.image.nodes.get(node).is_some_and(|n| n.directory == *directory)
         };
-        next.unproven.retain(|(n, d)| {
-            same_disk(&(*n, *d))
-                && next.replicas.contains(n)
-                && !next.isr.contains(n)
-                && !next.elr.contains(n)
-        });
-        if let Some((node, _)) = fallen {
-            next.unproven.retain(|(n, _)| *n != node);
-        }
+        let fell = |node: NodeId| fallen.is_some_and(|(n, _)| n == node);
+        let is_out = |next: &Partition, known: &(NodeId, DirectoryId)| {
+            let node = known.0;
+            let is_member = next.isr.contains(&node) || next.elr.contains(&node);
+            same_disk(known) && next.replicas.contains(&node) && !is_member && !fell(node)
+        };
+        let (mut unproven, mut former) = (take(&mut next.unproven), take(&mut next.former));
+        unproven.retain(|known| is_out(next, known));
+        former.retain(|known| is_out(next, known) && !unproven.contains(known));
+        (next.unproven, next.former) = (unproven, former);
         if !next.is_lost() {
             // A disk that is gone is nothing to wait for as long as others have the data.
             next.unproven.extend(fallen.filter(same_disk));
         } else if !before.is_lost() {
-            let last = next.unproven.drain(..).chain(fallen);
-            next.last_known =
-                last.map(|(node, directory)| LastKnown { node, directory, position: None }).collect();
-        } else if let Some((node, end)) = wish.end {
+            let known = |waited_for, to_the_end| {
+                move |(node, directory)| LastKnown { node, directory, position: None, waited_for, to_the_end }
+            };
+            let last = take(&mut next.unproven).into_iter().chain(fallen).map(known(true, true));
+            let former = take(&mut next.former).into_iter().map(known(true, false));
+            next.last_known = last.chain(former).collect();
+        } else if let Some((node, end)) = &wish.end {
             let member =
-                next.last_known.iter_mut().find(|k| k.node == node && same_disk(&(node, k.directory)));
-            member.into_iter().for_each(|k| k.position = Some(end));
+                next.last_known.iter_mut().find(|k| k.node == *node && same_disk(&(*node, k.directory)));
+            member.into_iter().for_each(|k| k.position = Some(end.clone()));
+        }
+        if next.is_lost() {
+            self.ask_others(next);
+        }
+    }
+
+    /// Whoever has a replica may have more than what a power cut left to the last ones.
+    fn ask_others(&self, next: &mut Partition) {
+        next.last_known.retain(|k| k.waited_for || next.replicas.contains(&k.node));
+        for node in &next.replicas {
+            if let Some(known) = self.image.nodes.get(node)
+                && next.last_known.iter().all(|k| k.node != *node)
+            {
+                let (node, directory) = (*node, known.directory);
+                let (position, waited_for, to_the_end) = (None, false, false);
+                next.last_known.push(LastKnown { node, directory, position, waited_for, to_the_end });
+            }
         }
     }
 
@@ -215,30 +240,54 @@ impl<'a> Rules<'a> {
         next.isr = vec![leader];
         next.elr.clear();
         next.unproven.clear();
+        next.former.clear();
         next.last_known.clear();
         next.recovering = true;
         Some(leader)
     }
 
-    /// The last known member with the greatest (last epoch, log end), once all of them are back on their old
-    /// disks.
+    /// The best log, once all that are waited for are back on their old disks, and those of the others that are there
+    /// have reported.
     fn longest_log(&self, next: &Partition) -> Option<NodeId> {
-        next.last_known.iter().all(|k| self.end(k).is_some()).then(|| self.longest_reported(next)).flatten()
+        let is_there = |k: &LastKnown| {
+            let node = self.image.nodes.get(&k.node);
+            node.is_some_and(|n| n.state == NodeState::Active && n.directory == k.directory)
+        };
+        let reported = |k: &LastKnown| self.report(k).is_some() || !(k.waited_for || is_there(k));
+        if !next.last_known.iter().all(reported) {
+            return None;
+        }
+        // What is damaged does not lead; what is empty does not take its place.
+        let damaged = |k: &LastKnown| k.to_the_end && self.report(k).is_some_and(|end| !end.is_sound());
+        let least = match next.last_known.iter().any(damaged) {
+            true => LeaderEpoch(0),
+            false => LeaderEpoch::UNKNOWN,
+        };
+        self.longest_reported(next, |end| end.position().0 >= least)
     }
 
-    fn longest_reported(&self, next: &Partition) -> Option<NodeId> {
+    /// Of the sound logs that are good enough: the greatest (last epoch, log end) among those who were members to the
+    /// end, and of all that have every record of that one the greatest. If none of the former is there, of all.
+    fn longest_reported(&self, next: &Partition, good: impl Fn(&ReplicaEnd) -> bool) -> Option<NodeId> {
         let place = |node| next.replicas.iter().position(|n| *n == node);
-        let ends =
-            next.last_known.iter().filter_map(|k| Some((self.end(k)?, Reverse(place(k.node)?), k.node)));
-        ends.max().map(|(_, _, node)| node)
+        let mut sound = Vec::new();
+        for known in &next.last_known {
+            let end = self.report(known).filter(|end| end.is_sound() && good(end));
+            if let (Some(end), Some(place)) = (end, place(known.node)) {
+                sound.push((end.position(), Reverse(place), known, end));
+            }
+        }
+        let last = sound.iter().filter(|(_, _, known, _)| known.to_the_end).max_by_key(|of| (of.0, of.1));
+        let has_all = |end: &ReplicaEnd| last.is_none_or(|last| end.contains(last.3));
+        let candidates = sound.iter().filter(|(.., end)| has_all(end));
+        candidates.max_by_key(|of| (of.0, of.1)).map(|(_, _, known, _)| known.node)
     }
 
     /// What counts of a member's report: made by the incarnation that is registered and active. (One from
     /// another disk was not noted.)
-    fn end(&self, member: &LastKnown) -> Option<(LeaderEpoch, Offset)> {
+    fn report<'b>(&self, member: &'b LastKnown) -> Option<&'b ReplicaEnd> {
         let node = self.image.nodes.get(&member.node).filter(|n| n.state == NodeState::Active)?;
-        let end = member.position.filter(|end| end.node_epoch == node.epoch)?;
-        Some((end.last_epoch, end.log_end))
+        member.position.as_ref().filter(|end| end.node_epoch == node.epoch)
     }
 
     /// An active replica: rather one that reported its log, or that was once in sync on the disk it has.
@@ -246,12 +295,12 @@ impl<'a> Rules<'a> {
         let active = |n: &NodeId| self.is_active(*n);
         let on_disk = |n: NodeId| self.image.nodes.get(&n).map(|node| (n, node.directory));
         let known = |n: &NodeId| {
-            let last = next.last_known.iter().map(|k| (k.node, k.directory));
-            let mut members = last.chain(next.unproven.iter().copied());
+            let last = next.last_known.iter().filter(|k| k.waited_for).map(|k| (k.node, k.directory));
+            let mut members = last.chain(next.unproven.iter().chain(&next.former).copied());
             members.any(|member| on_disk(*n) == Some(member))
         };
         let replicas = || next.replicas.iter().copied().filter(active);
-        self.longest_reported(next).or_else(|| replicas().find(known)).or_else(|| replicas().next())
+        self.longest_reported(next, |_| true).or_else(|| replicas().find(known)).or_else(|| replicas().next())
     }
 }
 

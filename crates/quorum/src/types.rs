@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub type RaftId = u64;
 
 /// The version of everything that is stored or sent here as JSON.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// A controller as the group knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{ClusterId, DirectoryId, NodeEpoch, NodeId, TopicId, TopicName};
+use domain::{ClusterId, DirectoryId, NodeEpoch, NodeId, PartitionIndex, TopicId, TopicName};
 use metadata::{
     ConfigChange, ConfigOperation, Delta, Endpoint, Node, NodeRegistration, NodeState, TopicDelta, TopicSpec,
 };
@@ -181,6 +181,8 @@ pub fn registration_to_pb(registration: &NodeRegistration) -> pb::RegisterReques
         rack: registration.rack.clone(),
         previous_epoch: registration.previous_epoch.map(|e| e.0),
         intact: registration.intact,
+        damaged: registration.damaged.iter().map(damaged_to).collect(),
+        incarnation: registration.incarnation.map(uuid_bytes),
     }
 }
 
@@ -198,7 +200,17 @@ pub fn registration_from_pb(request: pb::RegisterRequest) -> Result<NodeRegistra
         rack: request.rack,
         previous_epoch: request.previous_epoch.map(NodeEpoch),
         intact: request.intact,
+        damaged: request.damaged.into_iter().map(damaged_from).collect::<Result<_>>()?,
+        incarnation: request.incarnation.map(|id| uuid("incarnation", &id)).transpose()?,
     })
+}
+
+fn damaged_to((topic, partition): &(TopicId, PartitionIndex)) -> pb::DamagedReplica {
+    pb::DamagedReplica { topic_id: uuid_bytes(topic.0), partition: partition.0 }
+}
+
+fn damaged_from(message: pb::DamagedReplica) -> Result<(TopicId, PartitionIndex)> {
+    Ok((TopicId(uuid("damaged.topic_id", &message.topic_id)?), PartitionIndex(message.partition)))
 }
 
 pub(crate) fn assignments_to(assignments: &[Vec<NodeId>]) -> Vec<pb::ReplicaAssignment> {
@@ -274,6 +286,8 @@ mod tests {
             rack: Some("zone-a".into()),
             previous_epoch: None,
             intact: true,
+            damaged: Vec::new(),
+            incarnation: None,
         };
         for command in [
             metadata::Command::NameCluster { cluster_id },

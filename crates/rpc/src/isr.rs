@@ -1,11 +1,11 @@
 //! What leaders and last known members tell the controller, and what they are told back.
 
 use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset, PartitionEpoch, PartitionIndex, TopicId};
-use metadata::{AlterRefusal, AlterRefusalKind, IsrChange, Partition};
+use metadata::{AlterRefusal, AlterRefusalKind, IsrChange, Partition, ReplicaReport};
 
 use crate::{
     convert::{ConversionError, Result, invalid, uuid, uuid_bytes},
-    partition::{partition_from_pb, partition_to_pb},
+    partition::{epochs_from_pb, epochs_to_pb, partition_from_pb, partition_to_pb},
     pb,
 };
 
@@ -62,23 +62,26 @@ pub fn altered_from_pb(
 }
 
 /// Where one log ends: the leader epoch of its last batch and its log end.
-pub fn log_end_to_pb(end: &(TopicId, PartitionIndex, LeaderEpoch, Offset)) -> pb::LogEnd {
-    let (topic, partition, last_epoch, log_end) = end;
+pub fn log_end_to_pb(report: &ReplicaReport) -> pb::LogEnd {
     pb::LogEnd {
-        topic_id: uuid_bytes(topic.0),
-        partition: partition.0,
-        last_epoch: last_epoch.0,
-        log_end: log_end.0,
+        topic_id: uuid_bytes(report.topic.0),
+        partition: report.partition.0,
+        leader_epoch: report.leader_epoch.0,
+        log_start: report.log_start.0,
+        log_end: report.log_end.0,
+        epochs: epochs_to_pb(&report.epochs),
     }
 }
 
-pub fn log_end_from_pb(message: pb::LogEnd) -> Result<(TopicId, PartitionIndex, LeaderEpoch, Offset)> {
-    Ok((
-        TopicId(uuid("topic_id", &message.topic_id)?),
-        PartitionIndex(message.partition),
-        LeaderEpoch(message.last_epoch),
-        Offset(message.log_end),
-    ))
+pub fn log_end_from_pb(message: pb::LogEnd) -> Result<ReplicaReport> {
+    Ok(ReplicaReport {
+        topic: TopicId(uuid("topic_id", &message.topic_id)?),
+        partition: PartitionIndex(message.partition),
+        leader_epoch: LeaderEpoch(message.leader_epoch),
+        log_start: Offset(message.log_start),
+        log_end: Offset(message.log_end),
+        epochs: epochs_from_pb(message.epochs),
+    })
 }
 
 #[cfg(test)]
@@ -101,7 +104,14 @@ mod tests {
         for result in [refused, Ok(Partition { min_isr: 2, ..Partition::default() })] {
             assert_eq!(altered_from_pb(altered_to_pb(PartitionIndex(3), &result)), Ok(result));
         }
-        let end = (TopicId(Uuid::from_u128(7)), PartitionIndex(3), LeaderEpoch(4), Offset(99));
+        let end = ReplicaReport {
+            topic: TopicId(Uuid::from_u128(7)),
+            partition: PartitionIndex(3),
+            leader_epoch: LeaderEpoch(6),
+            log_start: Offset(80),
+            log_end: Offset(99),
+            epochs: vec![(LeaderEpoch(4), Offset(90))],
+        };
         assert_eq!(log_end_from_pb(log_end_to_pb(&end)), Ok(end));
     }
 }

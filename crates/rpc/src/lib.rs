@@ -31,7 +31,7 @@ pub use tonic::Status;
 pub use watch::{MetadataWatch, WatchedImage};
 
 /// The version of every encoded payload in these messages.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A snapshot of a large cluster's metadata is one message; gRPC's 4 MiB default would refuse it.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;

@@ -7,7 +7,9 @@ use crate::{
 };
 
 pub(crate) fn partition_to_pb(number: PartitionIndex, partition: &Partition) -> pb::Partition {
-    let unproven = partition.unproven.iter();
+    let members = |known: &[(NodeId, DirectoryId)]| {
+        known.iter().map(|(node, directory)| member_to_pb(*node, *directory, None)).collect()
+    };
     pb::Partition {
         number: number.0,
         replicas: ids(&partition.replicas),
@@ -17,7 +19,8 @@ pub(crate) fn partition_to_pb(number: PartitionIndex, partition: &Partition) -> 
         partition_epoch: partition.epoch.0,
         elr: ids(&partition.elr),
         last_known: partition.last_known.iter().map(last_known_to_pb).collect(),
-        unproven: unproven.map(|(node, directory)| member_to_pb(*node, *directory, None)).collect(),
+        unproven: members(&partition.unproven),
+        former: members(&partition.former),
         min_isr: partition.min_isr,
         recovering: partition.recovering,
         adding: ids(&partition.adding),
@@ -26,13 +29,17 @@ pub(crate) fn partition_to_pb(number: PartitionIndex, partition: &Partition) -> 
 }
 
 pub(crate) fn partition_from_pb(message: pb::Partition) -> Result<(PartitionIndex, Partition)> {
-    let unproven = message.unproven.into_iter().map(last_known_from_pb);
+    let members = |known: Vec<pb::LastKnown>| {
+        let member = |known| last_known_from_pb(known).map(|k| (k.node, k.directory));
+        known.into_iter().map(member).collect::<Result<Vec<_>>>()
+    };
     let partition = Partition {
         replicas: nodes(message.replicas),
         isr: nodes(message.isr),
         elr: nodes(message.elr),
         last_known: message.last_known.into_iter().map(last_known_from_pb).collect::<Result<_>>()?,
-        unproven: unproven.map(|k| k.map(|k| (k.node, k.directory))).collect::<Result<_>>()?,
+        unproven: members(message.unproven)?,
+        former: members(message.former)?,
         leader: (message.leader >= 0).then_some(NodeId(message.leader)),
         leader_epoch: LeaderEpoch(message.leader_epoch),
         epoch: PartitionEpoch(message.partition_epoch),
@@ -53,26 +60,42 @@ fn nodes(ids: Vec<i32>) -> Vec<NodeId> {
 }
 
 fn last_known_to_pb(member: &LastKnown) -> pb::LastKnown {
-    member_to_pb(member.node, member.directory, member.position)
+    pb::LastKnown {
+        waited_for: member.waited_for,
+        to_the_end: member.to_the_end,
+        ..member_to_pb(member.node, member.directory, member.position.as_ref())
+    }
 }
 
-fn member_to_pb(node: NodeId, directory: DirectoryId, position: Option<ReplicaEnd>) -> pb::LastKnown {
+fn member_to_pb(node: NodeId, directory: DirectoryId, position: Option<&ReplicaEnd>) -> pb::LastKnown {
     let position = position.map(|end| pb::ReplicaEnd {
         node_epoch: end.node_epoch.0,
-        last_epoch: end.last_epoch.0,
+        log_start: end.log_start.0,
         log_end: end.log_end.0,
+        epochs: epochs_to_pb(&end.epochs),
     });
-    pb::LastKnown { node: node.0, directory_id: uuid_bytes(directory.0), position }
+    let directory_id = uuid_bytes(directory.0);
+    pb::LastKnown { node: node.0, directory_id, position, waited_for: false, to_the_end: false }
 }
 
 fn last_known_from_pb(message: pb::LastKnown) -> Result<LastKnown> {
     let position = message.position.map(|end| ReplicaEnd {
         node_epoch: NodeEpoch(end.node_epoch),
-        last_epoch: LeaderEpoch(end.last_epoch),
+        log_start: Offset(end.log_start),
         log_end: Offset(end.log_end),
+        epochs: epochs_from_pb(end.epochs),
     });
     let directory = DirectoryId(uuid("last_known.directory_id", &message.directory_id)?);
-    Ok(LastKnown { node: NodeId(message.node), directory, position })
+    let (waited_for, to_the_end) = (message.waited_for, message.to_the_end);
+    Ok(LastKnown { node: NodeId(message.node), directory, position, waited_for, to_the_end })
+}
+
+pub(crate) fn epochs_to_pb(epochs: &[(LeaderEpoch, Offset)]) -> Vec<pb::EpochStart> {
+    epochs.iter().map(|(epoch, start)| pb::EpochStart { epoch: epoch.0, start: start.0 }).collect()
+}
+
+pub(crate) fn epochs_from_pb(epochs: Vec<pb::EpochStart>) -> Vec<(LeaderEpoch, Offset)> {
+    epochs.into_iter().map(|e| (LeaderEpoch(e.epoch), Offset(e.start))).collect()
 }
 
 #[cfg(test)]
@@ -84,16 +107,25 @@ mod tests {
     #[test]
     fn every_field_of_a_partition_survives_the_journey() {
         let directory = DirectoryId(Uuid::from_u128(4));
-        let end = ReplicaEnd { node_epoch: NodeEpoch(5), last_epoch: LeaderEpoch(6), log_end: Offset(7) };
+        let epochs = vec![(LeaderEpoch(2), Offset(0)), (LeaderEpoch(6), Offset(5))];
+        let (log_start, log_end) = (Offset(3), Offset(7));
+        let end = ReplicaEnd { node_epoch: NodeEpoch(5), log_start, log_end, epochs };
         let partition = Partition {
             replicas: nodes(vec![1, 2, 3]),
             isr: nodes(vec![1]),
             elr: nodes(vec![2]),
             last_known: vec![
-                LastKnown { node: NodeId(3), directory, position: Some(end) },
-                LastKnown { node: NodeId(2), directory, position: None },
+                LastKnown {
+                    node: NodeId(3),
+                    directory,
+                    position: Some(end),
+                    waited_for: true,
+                    to_the_end: false,
+                },
+                LastKnown { node: NodeId(2), directory, position: None, waited_for: false, to_the_end: true },
             ],
             unproven: vec![(NodeId(3), directory)],
+            former: vec![(NodeId(1), directory)],
             leader: Some(NodeId(1)),
             leader_epoch: LeaderEpoch(8),
             epoch: PartitionEpoch(9),

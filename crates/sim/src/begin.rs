@@ -90,6 +90,8 @@ impl World {
             rack: None,
             previous_epoch: proof.previous_epoch,
             intact: proof.intact,
+            damaged: Vec::new(),
+            incarnation: self.nodes[n].process.as_ref().and_then(|p| p.incarnation),
         }
     }
 }

@@ -174,8 +174,13 @@ impl World {
                 self.tell(node, delta.clone());
             }
         }
-        if let Command::FenceNode { node, epoch } = &command {
-            self.counts.fences += 1;
+        let fenced: &[(NodeId, NodeEpoch)] = match &command {
+            Command::FenceNode { node, epoch } => &[(*node, *epoch)],
+            Command::FenceNodes { nodes } => nodes,
+            _ => &[],
+        };
+        self.counts.fences += fenced.len() as u64;
+        for (node, epoch) in fenced {
             self.controllers.office.iter_mut().for_each(|o| o.forget(*node, *epoch));
         }
         if let Some((node, life, call)) = reply
@@ -313,8 +318,9 @@ impl World {
             o.due(now)
         });
         let due = due.unwrap_or_default();
-        for fence in due {
-            self.propose_once(Command::FenceNode { node: fence.node, epoch: fence.epoch });
+        if !due.is_empty() {
+            let nodes = due.iter().map(|fence| (fence.node, fence.epoch)).collect();
+            self.propose_once(Command::FenceNodes { nodes });
         }
         if self.healing && !self.plan.lossless {
             self.operate();

@@ -72,6 +72,16 @@ impl Log {
         self.batches.back().map_or(self.start, Batch::end)
     }
 
+    /// Whether every batch of the other log is in this one, and this one goes on behind it. Not if the other one led in a
+    /// later epoch, without what lies behind.
+    pub(crate) fn extends(&self, other: &Log) -> bool {
+        if self.epochs.latest().map(|(epoch, _)| epoch) < other.epochs.latest().map(|(epoch, _)| epoch) {
+            return false;
+        }
+        let holds = |batch: &Batch| self.batches.contains(batch);
+        self.end() > other.end() && other.batches.iter().all(holds)
+    }
+
     pub(crate) fn synced(&self) -> Offset {
         self.synced
     }
@@ -95,10 +105,6 @@ impl Log {
     pub(crate) fn read(&self, from: Offset, upper: Offset, most: usize) -> Vec<Batch> {
         let first = self.batches.partition_point(|b| b.end() <= from);
         self.batches.iter().skip(first).take(most).take_while(|b| b.end() <= upper).copied().collect()
-    }
-
-    pub(crate) fn batches(&self) -> impl DoubleEndedIterator<Item = &Batch> {
-        self.batches.iter()
     }
 
     pub(crate) fn append(&mut self, batch: Batch, now_ms: i64) {

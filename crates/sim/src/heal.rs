@@ -52,7 +52,8 @@ impl World {
     fn is_hopeless(&self, state: &Partition) -> bool {
         let nodes = &self.controllers.image.nodes;
         let gone = |k: &metadata::LastKnown| nodes.get(&k.node).is_none_or(|n| n.directory != k.directory);
-        state.is_lost() && (state.last_known.is_empty() || state.last_known.iter().any(gone))
+        let mut waited_for = state.last_known.iter().filter(|k| k.waited_for).peekable();
+        state.is_lost() && (waited_for.peek().is_none() || waited_for.any(gone))
     }
 
     fn missing(&self) -> Vec<String> {

@@ -68,8 +68,25 @@ impl World {
             (Some(Mutation::RegistrationKeepsLeadership), Command::RegisterNode(_)) => {
                 self.controllers.image.topics = before.topics.clone();
             }
+            (Some(Mutation::OnlyTheLastAsked), _) => self.forget_all_but_the_last(before),
             _ => {}
         }
+    }
+
+    fn forget_all_but_the_last(&mut self, before: &Image) {
+        let mut topics = self.controllers.image.topics.clone();
+        for (name, topic) in &self.controllers.image.topics {
+            let mut bent = metadata::Topic::clone(topic);
+            for (was, is) in
+                before.topics.get(name).into_iter().flat_map(|t| &t.partitions).zip(&mut bent.partitions)
+            {
+                if is.is_lost() && !was.is_lost() {
+                    is.last_known.retain(|k| was.isr.contains(&k.node) || was.elr.contains(&k.node));
+                }
+            }
+            topics.insert(name.clone(), std::sync::Arc::new(bent));
+        }
+        self.controllers.image.topics = topics;
     }
 
     /// A state on its way into a replica.

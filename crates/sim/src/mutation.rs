@@ -40,10 +40,12 @@ pub enum Mutation {
     RegistrationKeepsLeadership,
     /// A restarted leader does not tell duplicates.
     ProducersForgotten,
+    /// After a power cut of everything only those are asked who were fenced last.
+    OnlyTheLastAsked,
 }
 
 impl Mutation {
-    pub const ALL: [Mutation; 18] = [
+    pub const ALL: [Mutation; 19] = [
         Self::NoEpochFencing,
         Self::NoFetchInEpochCheck,
         Self::NoKip841,
@@ -62,6 +64,7 @@ impl Mutation {
         Self::EpochCacheNotTrimmed,
         Self::RegistrationKeepsLeadership,
         Self::ProducersForgotten,
+        Self::OnlyTheLastAsked,
     ];
 
     /// The mutation of that name, as [`fmt::Display`] writes it.

@@ -66,6 +66,8 @@ pub(crate) struct Process {
     pub(crate) controller_heard_us: u64,
     pub(crate) beat_due_us: u64,
     pub(crate) registering: Option<Call>,
+    /// What its registration is told by until it is answered.
+    pub(crate) incarnation: Option<uuid::Uuid>,
     pub(crate) altering: Option<(Call, Vec<(usize, Proposal)>)>,
     pub(crate) reporting: Option<Call>,
     /// A controlled shutdown was asked for; when it is over in any case.
@@ -161,6 +163,7 @@ impl Process {
             controller_heard_us: now_us,
             beat_due_us: now_us,
             registering: None,
+            incarnation: None,
             altering: None,
             reporting: None,
             stopping_until_us: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{NodeId, PartitionIndex};
-use metadata::{Applied, Command, Delta, Partition, Refusal};
+use metadata::{Applied, Command, Delta, Partition, Refusal, ReplicaReport};
 use replica::Adopted;
 
 use crate::{
@@ -80,6 +80,8 @@ impl World {
             return;
         }
         process.registering = Some(Call { id: call, until_us: now + CALL_US });
+        // The same until an answer comes.
+        process.incarnation.get_or_insert(uuid::Uuid::from_u128(u128::from(call) + 1));
         let (proof, controller, life) = (process.proof, process.controller, self.nodes[n].life);
         let registration = Box::new(self.registration(n, proof));
         self.send(
@@ -91,6 +93,7 @@ impl World {
 
     fn on_registered(&mut self, n: usize, result: Result<Applied, Refusal>) {
         let Ok(Applied::Registered { epoch, .. }) = result else { return };
+        self.nodes[n].process.iter_mut().for_each(|process| process.incarnation = None);
         let node = &mut self.nodes[n];
         let Some(process) = node.process.as_mut() else { return };
         process.registering = None;
@@ -311,11 +314,12 @@ impl World {
         for (p, (name, id)) in self.topics.iter().enumerate() {
             let partition = process.image.partition(name.as_str(), PartitionIndex(0));
             let asks = |p: &&Partition| p.leader.is_none() && p.last_known.iter().any(|k| k.node == me);
-            let (Some(_), Some(log)) = (partition.filter(asks), &self.nodes[n].disk.logs[p]) else {
+            let (Some(state), Some(log)) = (partition.filter(asks), &self.nodes[n].disk.logs[p]) else {
                 continue;
             };
-            let last = log.batches().next_back().map(|b| b.epoch).or(log.epochs.latest().map(|(e, _)| e));
-            ends.push((*id, PartitionIndex(0), last.unwrap_or(domain::LeaderEpoch::UNKNOWN), log.end()));
+            let (partition, epochs) = (PartitionIndex(0), log.epochs.entries().to_vec());
+            let (leader_epoch, log_start, log_end) = (state.leader_epoch, log.start(), log.end());
+            ends.push(ReplicaReport { topic: *id, partition, leader_epoch, log_start, log_end, epochs });
         }
         if ends.is_empty() {
             return;

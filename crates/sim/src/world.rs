@@ -1,7 +1,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, fmt};
 
 use domain::{NodeId, PartitionIndex, TopicId, TopicName};
-use metadata::{Command, ElectionKind, Image, Partition};
+use metadata::{Command, ElectionKind, Image, NodeState, Partition};
 use uuid::Uuid;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     counts::Counts,
     event::{Event, Healing, Message, Party},
     ghost::{Doubt, Ghost},
-    invariants::{Checked, Violation, r1, r2, r3, r4},
+    invariants::{Checked, Violation, r1, r2, r3, r4, r13},
     mutation::Mutation,
     network::Network,
     node::{Node, log_end},
@@ -197,7 +197,8 @@ impl World {
     /// The controllers committed a new state of the partition.
     pub(crate) fn partition_changed(&mut self, p: usize, before: &Image, command: &Command) {
         let name = &self.topics[p].0;
-        let Some(now) = self.controllers.image.partition(name.as_str(), PartitionIndex(0)) else { return };
+        let now = self.controllers.image.partition(name.as_str(), PartitionIndex(0));
+        let Some(now) = now.cloned() else { return };
         let ghost = &mut self.ghost.partitions[p];
         ghost.states.insert(now.epoch, now.clone());
         self.dirty[p] = true;
@@ -218,11 +219,34 @@ impl World {
             true => self.counts.unclean += 1,
             false => self.counts.recovering += 1,
         }
+        if !unclean {
+            let checked = r13::longest(leader, self.longer(p, leader));
+            self.check_at(p, checked);
+        }
+        let ghost = &mut self.ghost.partitions[p];
         if self.plan.lossless {
             return;
         }
         let unclean = unclean || ghost.doubt.is_some_and(|d| d.unclean);
         ghost.doubt = Some(Doubt { epoch: now.leader_epoch, unclean });
+    }
+
+    /// A replica with all that this one's log has, and more. Both are as they were when they reported: their registered
+    /// incarnations are running and active.
+    fn longer(&self, p: usize, leader: NodeId) -> Option<NodeId> {
+        let log_of = |n: usize| {
+            let node = &self.nodes[n];
+            let known = self.controllers.image.nodes.get(&NodeId(n as i32))?;
+            let runs = node.process.as_ref().is_some_and(|process| process.epoch == Some(known.epoch));
+            node.disk.logs[p].as_ref().filter(|_| runs && known.state == NodeState::Active)
+        };
+        let leads = log_of(leader.0 as usize)?;
+        let longer = |n: &usize| log_of(*n).is_some_and(|log| log.extends(leads));
+        let replicas = &self.partition(p)?.replicas;
+        (0..self.nodes.len())
+            .filter(|n| replicas.contains(&NodeId(*n as i32)))
+            .find(longer)
+            .map(|n| NodeId(n as i32))
     }
 
     fn check_dirty(&mut self) {

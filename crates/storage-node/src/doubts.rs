@@ -40,6 +40,8 @@ struct Probe {
 /// That a node refuses serves everybody who asks within this time; that it answers only those who asked before the probe
 /// began, as it may die the moment after.
 const REFUSED_FOR: Duration = Duration::from_millis(100);
+/// A node that is dead is fenced before this.
+const BELIEVED_FOR: Duration = Duration::from_secs(4);
 /// What was not asked about for so long is forgotten.
 const KEPT: Duration = Duration::from_secs(10);
 /// A node that does not even refuse by then may be alive: silence is the controller's to judge.
@@ -49,7 +51,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const PROBES_MAX: usize = 8;
 
 impl Doubts {
-    /// Those of the nodes that refuse connections, and since when.
+    /// Those of the nodes that refuse connections, and since when. Not for ever: whom the controller goes on calling alive
+    /// may be out of this node's reach alone, and clients are better off knowing it.
     pub(crate) async fn of(
         &self,
         image: &Image,
@@ -62,7 +65,8 @@ impl Doubts {
             Some(async move { (id, self.refused(incarnation, &address).await) })
         });
         let found = join_all(probes).await;
-        found.into_iter().filter_map(|(node, since)| Some((node, since?))).collect()
+        let believed = |since: &Instant| since.elapsed() < BELIEVED_FOR;
+        found.into_iter().filter_map(|(node, since)| Some((node, since.filter(believed)?))).collect()
     }
 
     async fn refused(&self, node: Incarnation, address: &str) -> Option<Instant> {
@@ -188,5 +192,19 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(doubts.of(&image, [NodeId(1)]).await, doubted, "since the first time");
+    }
+
+    /// Behind an address that only clients reach.
+    #[tokio::test]
+    async fn a_node_that_goes_on_being_called_alive_is_not_doubted_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let image = image(listener.local_addr().unwrap());
+        drop(listener);
+        let doubts = Doubts::default();
+        assert_eq!(doubts.of(&image, [NodeId(1)]).await.len(), 1);
+        let long_ago = Instant::now().checked_sub(BELIEVED_FOR).unwrap();
+        let known = doubts.known.lock().values().next().unwrap().1.clone();
+        known.lock().await.as_mut().unwrap().refused = Some(long_ago);
+        assert!(doubts.of(&image, [NodeId(1)]).await.is_empty());
     }
 }

@@ -155,7 +155,6 @@ impl Opening {
                 tracing::error!(partition = %name, %error, "the partition stays offline");
                 metrics::counter!("anabranch_storage_offline_partitions_total").increment(1);
                 let topic_id = commitlog::topic_id_of(&folder.path).map_err(failed)?;
-                self.note(Torn::Damaged { reason: format!("partition {name} is damaged") });
                 return Ok(LocalPartition::offline(self.home.clone(), name.clone(), topic_id, point, start));
             }
             Err(source) => return Err(failed(source)),

@@ -4,6 +4,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use commitlog::{Log, LogError, LogSlice};
 use domain::{LeaderEpoch, Offset, TopicConfig, TopicId, TopicPartition};
+use metadata::ReplicaReport;
 use parking_lot::Mutex;
 use replica::{Adopted, LogEnd, PartitionState, Replica};
 use tokio::sync::Notify;
@@ -18,6 +19,9 @@ use crate::{
     scrub::Look,
     watchers::{News, Subscribers, Watchers},
 };
+
+/// More of a log's epochs do not help the controller: logs that differ before these are not of one cluster.
+const REPORTED_EPOCHS_MAX: usize = 64;
 
 /// A partition's replica on this node: its log, and what `replica` decides about it.
 pub(crate) struct LocalPartition {
@@ -141,6 +145,14 @@ impl LocalPartition {
         state.log.as_ref().map(of_log).or(state.kept)
     }
 
+    /// Whether more is committed than the checkpoints say.
+    pub(crate) fn outgrew_checkpoint(&self) -> bool {
+        let state = self.state.lock();
+        state.log.is_some()
+            && state.replica.high_watermark() > state.checkpointed
+            && state.to_be_cut.is_none()
+    }
+
     /// The checkpoints say this now.
     pub(crate) fn checkpointed(&self, points: Points) {
         self.state.lock().checkpointed = points.recovery.max(points.high_watermark);
@@ -212,12 +224,16 @@ impl LocalPartition {
         self.with_log(|log| log_end(log).counted < log.end_offset()).unwrap_or(false)
     }
 
-    /// The epoch of the last record, and the log's end: what decides who leads after everything went down (R13).
-    pub(crate) fn last_position(&self) -> Option<(LeaderEpoch, Offset)> {
-        self.with_log(|log| {
-            let epoch = log.epochs().latest().map_or(LeaderEpoch::UNKNOWN, |(epoch, _)| epoch);
-            (epoch, log.end_offset())
-        })
+    /// Where the log ends: what decides who leads after everything went down (R13). `None` if it is offline.
+    pub(crate) fn to_report(&self) -> Option<ReplicaReport> {
+        let (topic, partition) = (self.topic_id, self.name.partition);
+        let state = self.state.lock();
+        let log = state.log.as_ref()?;
+        let leader_epoch = state.replica.state().map_or(LeaderEpoch::UNKNOWN, |s| s.leader_epoch);
+        let all = log.epochs().entries();
+        let epochs = all[all.len().saturating_sub(REPORTED_EPOCHS_MAX)..].to_vec();
+        let (log_start, log_end) = (log.start_offset(), log.end_offset());
+        Some(ReplicaReport { topic, partition, leader_epoch, log_start, log_end, epochs })
     }
 
     /// Takes up what the controller says: the state, and the settings if they come with it.

@@ -192,6 +192,8 @@ pub async fn start(
             rack: config.rack.clone(),
             previous_epoch: opened.proof.previous_epoch,
             intact: opened.proof.intact,
+            damaged: store.damaged(),
+            incarnation: Some(uuid::Uuid::new_v4()),
         },
         store: store.clone(),
         active,

@@ -113,6 +113,8 @@ impl Session {
                     // The logs are as this process left them; whether that counts, the controller decides by the epoch.
                     self.registration.previous_epoch = Some(self.store.epoch());
                     self.registration.intact = true;
+                    self.registration.damaged = self.store.damaged();
+                    self.registration.incarnation = Some(uuid::Uuid::new_v4());
                     let registered = tokio::select! {
                         registered = self.register() => registered,
                         () = stop.cancelled() => return,
@@ -165,12 +167,16 @@ impl Session {
                     if leave_by.is_some_and(|by| done || Instant::now() >= by) {
                         let _ = beats.send(self.beat(epoch, Beat::Goodbye)).await;
                         // The answer says that the leaderships are gone.
-                        let _ = tokio::time::timeout(GOODBYE_MAX, async {
+                        let said = tokio::time::timeout(GOODBYE_MAX, async {
                             while let Ok(Some(answer)) = answers.message().await {
-                                if answer.fenced { break }
+                                if answer.fenced { return true }
                             }
+                            false
                         }).await;
-                        return Outcome::Left;
+                        return match said {
+                            Ok(true) => Outcome::Left,
+                            _ => Outcome::Lost("the goodbye was not answered".to_owned()),
+                        };
                     }
                     if answered.elapsed() > ANSWER_MAX {
                         return Outcome::Lost("no answer to heartbeats".to_owned());

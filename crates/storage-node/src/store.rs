@@ -31,7 +31,7 @@ pub(crate) struct Store {
     pub(crate) reports: Arc<Reports>,
     topics: RwLock<HashMap<TopicName, Partitions>>,
     /// Partitions that could not be made (a full disk, no descriptor left), to be tried again.
-    missing: Mutex<BTreeMap<TopicPartition, Missing>>,
+    missing: Mutex<BTreeSet<TopicPartition>>,
     /// Held by whoever makes and drops partitions.
     following: Mutex<()>,
     /// Dropped since the checkpoints were written: these still speak of them, and must not speak for a new partition
@@ -40,12 +40,6 @@ pub(crate) struct Store {
 }
 
 type Partitions = HashMap<PartitionIndex, Arc<LocalPartition>>;
-
-struct Missing {
-    topic_id: TopicId,
-    config: Arc<TopicConfig>,
-    decided: PartitionState,
-}
 
 impl Store {
     pub(crate) fn new(
@@ -97,12 +91,16 @@ impl Store {
         self.topics.read().values().flat_map(|t| t.values().cloned()).collect()
     }
 
+    /// Replicas that nothing can be served from.
+    pub(crate) fn damaged(&self) -> Vec<(TopicId, PartitionIndex)> {
+        let damaged = self.all().into_iter().filter(|p| p.is_offline());
+        damaged.map(|p| (p.topic_id, p.name.partition)).collect()
+    }
+
     /// Makes, drops and leads partitions as the image says. Blocks: it makes folders.
     pub(crate) fn follow(&self, image: &Image, delta: &Delta) {
         let _alone = self.following.lock();
-        // An image from before this incarnation's registration says what an earlier one led (R6).
-        let registered = image.nodes.get(&self.node).is_some_and(|n| n.epoch == self.epoch());
-        if !registered {
+        if !self.is_registered_in(image) {
             return;
         }
         let everything =
@@ -133,6 +131,11 @@ impl Store {
         }
     }
 
+    /// An image from before this incarnation's registration says what an earlier one led (R6).
+    fn is_registered_in(&self, image: &Image) -> bool {
+        image.nodes.get(&self.node).is_some_and(|n| n.epoch == self.epoch())
+    }
+
     fn follow_topic<'a>(
         &self,
         image: &Image,
@@ -160,8 +163,7 @@ impl Store {
                 Some(local) => self.adopt(&local, &decided, partition, Some(&config)),
                 None => {
                     let name = TopicPartition::new(topic.name.clone(), number);
-                    let wanted = Missing { topic_id: topic.id, config: config.clone(), decided };
-                    if let Some(local) = self.make(name, wanted) {
+                    if let Some(local) = self.make(name, topic.id, &config, &decided) {
                         self.report_if_asked(&local, partition);
                     }
                 }
@@ -251,36 +253,47 @@ impl Store {
     }
 
     /// A new, empty replica; `None` if it could not be made and will be tried again.
-    fn make(&self, name: TopicPartition, wanted: Missing) -> Option<Arc<LocalPartition>> {
+    fn make(
+        &self,
+        name: TopicPartition,
+        topic: TopicId,
+        config: &Arc<TopicConfig>,
+        decided: &PartitionState,
+    ) -> Option<Arc<LocalPartition>> {
         let was_dropped = self.dropped.lock().contains(&name);
         if was_dropped && let Err(error) = self.write_checkpoints() {
             tracing::error!(partition = %name, %error, "checkpoints were not written");
-            self.missing.lock().insert(name, wanted);
+            self.missing.lock().insert(name);
             return None;
         }
         let dir = self.dir.partition_path(&name);
-        match Log::create(dir, wanted.topic_id, wanted.config.clone(), self.files.clone()) {
+        match Log::create(dir, topic, config.clone(), self.files.clone()) {
             Ok(log) => {
                 let local = Arc::new(LocalPartition::new(self.home.clone(), name, log, Offset(0)));
-                local.adopt(&wanted.decided, Some(&wanted.config));
+                local.adopt(decided, Some(config));
                 self.insert(local.clone());
                 self.fetchers.assign(&local);
                 Some(local)
             }
             Err(error) => {
                 tracing::error!(partition = %name, %error, "a partition could not be made, to be tried again");
-                self.missing.lock().insert(name, wanted);
+                self.missing.lock().insert(name);
                 None
             }
         }
     }
 
-    /// Tries again what could not be made.
-    pub(crate) fn make_missing(&self) {
-        let missing = std::mem::take(&mut *self.missing.lock());
-        for (name, wanted) in missing {
+    /// Tries again what could not be made, as the image has it by now.
+    pub(crate) fn make_missing(&self, image: &Image) {
+        let _alone = self.following.lock();
+        if !self.is_registered_in(image) {
+            return;
+        }
+        for name in std::mem::take(&mut *self.missing.lock()) {
+            let Some(topic) = image.topics.get(&name.topic) else { continue };
+            let Some(partition) = topic.partition(name.partition) else { continue };
             if self.get(name.topic.as_str(), name.partition).is_none() {
-                self.make(name, wanted);
+                self.follow_topic(image, topic, std::iter::once((name.partition, partition)));
             }
         }
     }
@@ -297,7 +310,6 @@ impl Store {
 
     /// Drops what the cluster has deleted while this node was away.
     fn drop_unknown(&self, image: &Image) {
-        self.missing.lock().retain(|_, wanted| image.topic_by_id(wanted.topic_id).is_some());
         for partition in self.all().iter().filter(|p| image.topic_by_id(p.topic_id).is_none()) {
             tracing::info!(partition = %partition.name, "dropping a partition whose topic was deleted meanwhile");
             self.drop_partition(partition);
@@ -305,7 +317,6 @@ impl Store {
     }
 
     fn drop_topic(&self, name: &TopicName, id: TopicId) {
-        self.missing.lock().retain(|_, wanted| wanted.topic_id != id);
         let partitions: Vec<_> =
             self.topics.read().get(name).into_iter().flat_map(|t| t.values().cloned()).collect();
         partitions.iter().filter(|p| p.topic_id == id).for_each(|p| self.drop_partition(p));

@@ -39,6 +39,8 @@ pub(crate) async fn run(
                 tokio::task::spawn_blocking(move || {
                     store.renew_offline(&image);
                     remove_deleted(&store);
+                    checkpoint_committed(&store);
+                    store.make_missing(&image);
                 })
                 .await
             }
@@ -94,6 +96,14 @@ fn count(partitions: &[Arc<LocalPartition>]) {
     metrics::gauge!("anabranch_storage_under_min_isr_partitions").set(under_min_isr);
 }
 
+/// A node that is killed and comes back alone can serve what it knew to be committed.
+fn checkpoint_committed(store: &Store) {
+    let outgrown = store.all().iter().any(|partition| partition.outgrew_checkpoint());
+    if outgrown && let Err(error) = store.write_checkpoints() {
+        tracing::error!(%error, "checkpoints were not written");
+    }
+}
+
 fn remove_deleted(store: &Store) {
     let now_ms = now_ms();
     count(&store.all());
@@ -106,7 +116,6 @@ fn remove_deleted(store: &Store) {
             tracing::error!(partition = %partition.name, %error, "deleted segments stay");
         }
     }
-    store.make_missing();
     if let Err(error) = store.dir.remove_retired() {
         tracing::error!(%error, "a deleted partition's folder stays");
     }

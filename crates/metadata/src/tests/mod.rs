@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::{
     AlterRefusalKind, Applied, Command, ConfigChange, ConfigOperation, ElectRefusalKind, ElectionKind,
-    Endpoint, Image, IsrChange, NodeRegistration, NodeState, Partition, RefusalKind, Standing, TopicSpec,
+    Endpoint, Image, IsrChange, NodeRegistration, NodeState, Partition, RefusalKind, ReplicaReport, Standing,
+    TopicSpec,
 };
 
 /// A first registration: the folder was formatted just now.
@@ -32,6 +33,8 @@ fn registration(node: i32, directory: u128) -> NodeRegistration {
         rack: None,
         previous_epoch: None,
         intact: false,
+        damaged: Vec::new(),
+        incarnation: None,
     }
 }
 
@@ -106,8 +109,9 @@ fn state(image: &Image) -> (i32, Vec<i32>, Vec<i32>) {
     (partition.leader.map_or(-1, |n| n.0), ids(&partition.isr), ids(&partition.elr))
 }
 
+/// Those of t-0 that are waited for.
 fn last_known(image: &Image) -> Vec<i32> {
-    t0(image).last_known.iter().map(|k| k.node.0).collect()
+    t0(image).last_known.iter().filter(|k| k.waited_for).map(|k| k.node.0).collect()
 }
 
 fn epoch_of(image: &Image, node: i32) -> NodeEpoch {
@@ -143,6 +147,8 @@ fn back(image: &Image, node: i32) -> NodeRegistration {
         directory: known.directory,
         previous_epoch: Some(known.epoch),
         intact: true,
+        damaged: Vec::new(),
+        incarnation: None,
         ..registration(node, 0)
     }
 }
@@ -203,11 +209,23 @@ fn propose(image: &mut Image, isr: &[i32]) -> Result<Partition, AlterRefusalKind
     alter(image, leader, change)
 }
 
-/// The node says where its log of t-0 ends.
+/// The node says where its log of t-0 ends, all of it of one epoch (-1: none).
 fn report(image: &mut Image, node: i32, last_epoch: i32, log_end: i64) {
+    let epochs = if last_epoch < 0 { vec![] } else { vec![(last_epoch, 0)] };
+    report_epochs(image, node, &epochs, log_end);
+}
+
+fn report_epochs(image: &mut Image, node: i32, epochs: &[(i32, i64)], log_end: i64) {
+    report_from(image, node, 0, epochs, log_end);
+}
+
+fn report_from(image: &mut Image, node: i32, log_start: i64, epochs: &[(i32, i64)], log_end: i64) {
     let (epoch, topic) = (epoch_of(image, node), image.topics["t"].id);
-    let ends = vec![(topic, PartitionIndex(0), LeaderEpoch(last_epoch), Offset(log_end))];
-    done(image, Command::ReportReplicas { node: NodeId(node), epoch, ends });
+    let epochs = epochs.iter().map(|(epoch, start)| (LeaderEpoch(*epoch), Offset(*start))).collect();
+    let (partition, log_start, log_end) = (PartitionIndex(0), Offset(log_start), Offset(log_end));
+    let leader_epoch = t0(image).leader_epoch;
+    let end = ReplicaReport { topic, partition, leader_epoch, log_start, log_end, epochs };
+    done(image, Command::ReportReplicas { node: NodeId(node), epoch, ends: vec![end] });
 }
 
 fn elect(image: &mut Image, kind: ElectionKind) -> Result<(), ElectRefusalKind> {

@@ -29,6 +29,42 @@ fn a_new_incarnation_never_leads_in_the_epoch_of_the_old() {
     }
 }
 
+/// The controllers' leader died behind the commit of its registration, before the answer.
+#[test]
+fn a_registration_that_is_sent_again_costs_nothing() {
+    let mut image = replicated(1, 1);
+    fence(&mut image, 0);
+    let mut sent = NodeRegistration { incarnation: Some(Uuid::from_u128(5)), ..back(&image, 0) };
+    assert_eq!(register(&mut image, sent.clone()), Standing::Kept);
+    let epoch = epoch_of(&image, 0);
+    assert_eq!(register(&mut image, sent.clone()), Standing::Kept);
+    assert_eq!((epoch_of(&image, 0), state(&image).2), (epoch, vec![0]));
+    // The next process recorded nothing of it.
+    sent.incarnation = Some(Uuid::from_u128(6));
+    assert!(matches!(register(&mut image, sent), Standing::OtherEpoch { .. }));
+}
+
+#[test]
+fn a_damaged_replica_loses_its_place_and_its_node_keeps_the_others() {
+    let mut image = replicated(3, 2);
+    done(
+        &mut image,
+        Command::AddPartitions {
+            topic: name("t"),
+            count: 2,
+            assignments: vec![vec![0, 1, 2].into_iter().map(NodeId).collect()],
+        },
+    );
+    fence(&mut image, 1);
+    fence(&mut image, 0);
+    assert_eq!(state(&image), (2, vec![2], vec![0]));
+    let damaged = vec![(image.topics["t"].id, PartitionIndex(0))];
+    let registration = NodeRegistration { damaged, ..back(&image, 0) };
+    assert_eq!(register(&mut image, registration), Standing::Kept);
+    assert_eq!(state(&image), (2, vec![2], vec![]), "not eligible any more");
+    assert_eq!(image.partition("t", PartitionIndex(1)).unwrap().elr, [NodeId(0)]);
+}
+
 #[test]
 fn a_running_nodes_id_belongs_to_its_folder() {
     let mut image = replicated(1, 1);

@@ -80,8 +80,17 @@ fn command(image: &Image, op: &Op) -> Command {
         Op::Report { node, last_epoch, log_end, stale } => {
             let (node, epoch) = epoch(node);
             let epoch = NodeEpoch(epoch.0 - i64::from(*stale));
-            let all = image.topics.values().flat_map(|t| t.numbered().map(|(n, _)| (t.id, n)));
-            let ends = all.map(|(topic, n)| (topic, n, LeaderEpoch(*last_epoch), Offset(*log_end)));
+            let all =
+                image.topics.values().flat_map(|t| t.numbered().map(|(n, p)| (t.id, n, p.leader_epoch)));
+            let epochs: Vec<_> = (0..=*last_epoch).map(|e| (LeaderEpoch(e), Offset(i64::from(e)))).collect();
+            let ends = all.map(|(topic, partition, leader_epoch)| ReplicaReport {
+                topic,
+                partition,
+                leader_epoch,
+                log_start: Offset(0),
+                log_end: Offset(*log_end),
+                epochs: epochs.clone(),
+            });
             Command::ReportReplicas { node, epoch, ends: ends.collect() }
         }
         Op::Elect { partition, unclean } => Command::ElectLeaders {
@@ -159,8 +168,9 @@ fn contains_all(set: &[NodeId], members: &[NodeId]) -> bool {
 }
 
 fn well_formed(image: &Image, topic: &crate::Topic, partition: &Partition) -> Result<(), TestCaseError> {
-    let Partition { replicas, isr, elr, last_known, unproven, leader, min_isr, adding, removing, .. } =
-        partition;
+    let Partition {
+        replicas, isr, elr, last_known, unproven, former, leader, min_isr, adding, removing, ..
+    } = partition;
     let state = |n: &NodeId| image.nodes.get(n).map(|n| n.state);
     for list in [replicas, isr, elr, adding, removing] {
         let mut sorted = list.clone();
@@ -184,9 +194,13 @@ fn well_formed(image: &Image, topic: &crate::Topic, partition: &Partition) -> Re
         prop_assert!(elr.is_empty() && last_known.is_empty() && unproven.is_empty());
     }
     prop_assert_eq!(partition.is_lost(), !last_known.is_empty());
-    prop_assert!(!partition.is_lost() || unproven.is_empty());
+    prop_assert!(!partition.is_lost() || (unproven.is_empty() && former.is_empty()));
+    let out = |(n, _): &(NodeId, DirectoryId)| replicas.contains(n) && !isr.contains(n) && !elr.contains(n);
+    prop_assert!(unproven.iter().all(out) && former.iter().all(out));
     prop_assert!(last_known.iter().all(|k| replicas.contains(&k.node)));
-    prop_assert!(unproven.iter().all(|(n, _)| replicas.contains(n) && !isr.contains(n) && !elr.contains(n)));
+    prop_assert!(
+        last_known.iter().all(|k| last_known.iter().filter(|other| other.node == k.node).count() == 1)
+    );
     prop_assert!(adding.iter().all(|n| !removing.contains(n)));
     Ok(())
 }
@@ -207,6 +221,9 @@ fn step_is_safe(
     prop_assert!(!left || after.leader_epoch > before.leader_epoch);
     let mut complete: Vec<NodeId> = before.isr.iter().chain(&before.elr).copied().collect();
     if let Command::AlterPartitions { changes, .. } = command {
+        let enough = after.isr.len() >= after.min_isr as usize;
+        let forgotten = after.unproven.is_empty() && after.former.is_empty();
+        prop_assert!(after == before || !enough || forgotten, "a leader that lives has everything");
         complete.extend(changes.iter().flat_map(|c| c.isr.iter().map(|(n, _)| *n)));
     } else if let Some(leader) = after.leader.filter(|l| after.recovering && !complete.contains(l)) {
         // Loud: with the consent of the config or an operator, or by the last known members' logs.

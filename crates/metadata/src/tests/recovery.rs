@@ -91,6 +91,30 @@ fn a_report_of_an_earlier_incarnation_does_not_count() {
     assert_eq!(refused(&mut image, late), RefusalKind::StaleNodeEpoch);
 }
 
+/// Sim seed 8055883: it was on its way since the time before, and the log has grown meanwhile.
+#[test]
+fn a_report_from_before_somebody_led_does_not_count() {
+    let mut image = replicated(2, 2);
+    (0..2).for_each(|n| power_cut(&mut image, n));
+    (0..2).for_each(|n| unfence(&mut image, n));
+    report(&mut image, 1, 0, 5);
+    let (topic, partition, leader_epoch) = (image.topics["t"].id, PartitionIndex(0), t0(&image).leader_epoch);
+    let (log_start, log_end, epochs) = (Offset(0), Offset(90), vec![(LeaderEpoch(0), Offset(0))]);
+    let late = ReplicaReport {
+        topic,
+        partition,
+        leader_epoch: LeaderEpoch(leader_epoch.0 - 1),
+        log_start,
+        log_end,
+        epochs,
+    };
+    let epoch = epoch_of(&image, 0);
+    done(&mut image, Command::ReportReplicas { node: NodeId(0), epoch, ends: vec![late] });
+    assert_eq!(state(&image).0, -1);
+    report(&mut image, 0, 0, 4);
+    assert_eq!(state(&image).0, 1);
+}
+
 #[test]
 fn a_fenced_members_report_does_not_count() {
     let mut image = replicated(2, 2);
@@ -165,6 +189,127 @@ fn who_is_back_in_sync_is_not_among_the_last_known() {
     assert_eq!(state(&image), (1, vec![1], vec![]));
     power_cut(&mut image, 1);
     assert_eq!(last_known(&image), [2, 0, 1]);
+}
+
+/// Their machines lost their power at the same moment; that they are back is all that is ever heard of them.
+#[test]
+fn a_power_cut_of_nodes_and_controllers_elects_the_longest_log_whoever_came_last() {
+    for min_isr in 1..=2 {
+        let mut image = replicated(3, min_isr);
+        (0..3).for_each(|n| power_cut(&mut image, n));
+        (0..3).for_each(|n| unfence(&mut image, n));
+        report(&mut image, 2, -1, 0);
+        report(&mut image, 1, 0, 10);
+        assert_eq!(state(&image), (-1, vec![], vec![]), "node 0 may have more");
+        report(&mut image, 0, 0, 100);
+        assert_eq!(state(&image), (0, vec![0], vec![]), "min ISR {min_isr}");
+    }
+}
+
+#[test]
+fn nodes_that_fall_silent_together_are_all_waited_for() {
+    let mut image = replicated(3, 1);
+    let nodes =
+        (0..3).map(|n| (NodeId(n), epoch_of(&image, n))).chain([(NodeId(1), NodeEpoch(-7))]).collect();
+    done(&mut image, Command::FenceNodes { nodes });
+    assert_eq!(
+        state(&image),
+        (-1, vec![], vec![0, 1, 2]),
+        "whoever was fenced last is no better than the others"
+    );
+    power_cut(&mut image, 2);
+    unfence(&mut image, 2);
+    report(&mut image, 2, 0, 0);
+    assert_eq!(state(&image).0, -1);
+}
+
+/// With one in sync nobody waits for who left before; but if it is there, it is asked.
+#[test]
+fn a_replica_that_was_out_of_the_isr_leads_if_it_has_more_than_the_last_member() {
+    let mut image = replicated(3, 1);
+    (0..3).for_each(|n| fence(&mut image, n));
+    assert_eq!(state(&image), (-1, vec![], vec![2]));
+    restart(&mut image, 0);
+    unfence(&mut image, 0);
+    power_cut(&mut image, 2);
+    let waits_for = |image: &Image| t0(image).still_waits_for().map(|n| n.0).collect::<Vec<_>>();
+    assert_eq!((last_known(&image), waits_for(&image)), (vec![2], vec![2]), "node 1 is not there");
+    unfence(&mut image, 2);
+    report(&mut image, 2, 0, 40);
+    assert_eq!((state(&image).0, waits_for(&image)), (-1, vec![]));
+    report(&mut image, 0, 0, 100);
+    assert_eq!(state(&image), (0, vec![0], vec![]));
+}
+
+/// Sim seed 8176027.
+#[test]
+fn a_replica_that_comes_while_nobody_leads_is_asked_and_one_that_goes_is_not() {
+    let mut image = replicated(3, 1);
+    done(&mut image, Command::RegisterNode(registration(3, 103)));
+    (0..3).for_each(|n| fence(&mut image, n));
+    power_cut(&mut image, 2);
+    let asked = |image: &Image| t0(image).last_known.iter().map(|k| k.node.0).collect::<Vec<_>>();
+    assert_eq!(asked(&image), [2, 0, 1]);
+    let replicas = [0, 2, 3].map(NodeId).to_vec();
+    let changes = vec![(name("t"), PartitionIndex(0), Some(replicas))];
+    done(&mut image, Command::Reassign { changes });
+    assert_eq!(asked(&image), [2, 0, 1, 3], "node 1 is still a replica");
+    let changes = vec![(name("t"), PartitionIndex(0), None)];
+    done(&mut image, Command::Reassign { changes });
+    assert_eq!(asked(&image), [2, 0, 1]);
+}
+
+/// Sim seed 8026937: node 0 led with records that were never committed, while the others went on without it in an epoch of
+/// which they have no record yet.
+#[test]
+fn a_replica_that_was_left_behind_with_records_of_its_own_does_not_lead() {
+    let mut image = replicated(3, 1);
+    (0..3).for_each(|n| fence(&mut image, n));
+    restart(&mut image, 0);
+    unfence(&mut image, 0);
+    power_cut(&mut image, 2);
+    unfence(&mut image, 2);
+    report_epochs(&mut image, 0, &[(0, 0), (1, 4)], 7);
+    report_epochs(&mut image, 2, &[(0, 0)], 8);
+    assert_eq!(state(&image), (2, vec![2], vec![]));
+}
+
+/// Sim seed 8002036: retention had removed what the last member's shortened log still has.
+#[test]
+fn a_log_that_begins_behind_the_last_members_end_leads() {
+    let mut image = replicated(3, 1);
+    (0..3).for_each(|n| fence(&mut image, n));
+    restart(&mut image, 0);
+    unfence(&mut image, 0);
+    power_cut(&mut image, 2);
+    unfence(&mut image, 2);
+    report_from(&mut image, 0, 19, &[(1, 19)], 27);
+    report_epochs(&mut image, 2, &[(0, 0)], 10);
+    assert_eq!(state(&image), (0, vec![0], vec![]));
+}
+
+#[test]
+fn a_damaged_log_is_not_waited_for_when_another_is_there() {
+    let mut image = replicated(3, 2);
+    (0..3).for_each(|n| fence(&mut image, n));
+    (1..3).for_each(|n| power_cut(&mut image, n));
+    (1..3).for_each(|n| unfence(&mut image, n));
+    report(&mut image, 1, 0, 100);
+    report(&mut image, 2, -1, -1);
+    assert_eq!((state(&image), t0(&image).recovering), ((1, vec![1], vec![]), true));
+}
+
+#[test]
+fn an_empty_log_does_not_take_a_damaged_ones_place() {
+    let mut image = replicated(2, 1);
+    (0..2).for_each(|n| fence(&mut image, n));
+    (0..2).for_each(|n| power_cut(&mut image, n));
+    (0..2).for_each(|n| unfence(&mut image, n));
+    report(&mut image, 0, -1, 0);
+    report(&mut image, 1, -1, -1);
+    assert_eq!(state(&image), (-1, vec![], vec![]), "that is an operator's to decide");
+    elect(&mut image, ElectionKind::Unclean).unwrap();
+    assert_eq!(state(&image).0, 0);
 }
 
 #[test]

@@ -81,6 +81,8 @@ impl History {
             rack: None,
             previous_epoch: None,
             intact: true,
+            damaged: Vec::new(),
+            incarnation: None,
         });
         self.attempt(command, Some(number))
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName};
-use metadata::{AlterRefusal, ElectRefusal, ElectionKind, IsrChange, Partition, Refusal};
+use domain::{NodeEpoch, NodeId, PartitionIndex, TopicName};
+use metadata::{AlterRefusal, ElectRefusal, ElectionKind, IsrChange, Partition, Refusal, ReplicaReport};
 
 use super::{ControllerClient, ControllerError, Failed, admin_service, node_service, unreadable};
 use crate::{Items, isr, items, pb};
@@ -51,7 +51,7 @@ impl ControllerClient {
         &self,
         node: NodeId,
         node_epoch: NodeEpoch,
-        ends: &[(TopicId, PartitionIndex, LeaderEpoch, Offset)],
+        ends: &[ReplicaReport],
         within: Duration,
     ) -> Result<(), ControllerError> {
         let ends = ends.iter().map(isr::log_end_to_pb).collect();
@@ -106,7 +106,7 @@ impl ControllerClient {
 mod tests {
     use std::{collections::VecDeque, sync::Arc};
 
-    use domain::PartitionEpoch;
+    use domain::{LeaderEpoch, PartitionEpoch, TopicId};
     use metadata::AlterRefusalKind;
     use parking_lot::Mutex;
     use pb::node_service_server::{NodeService, NodeServiceServer};

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use domain::{LeaderEpoch, Offset};
+use metadata::ReplicaReport;
 use parking_lot::Mutex;
 use rpc::{ControllerClient, ControllerError};
 use tokio::sync::Notify;
@@ -13,9 +14,11 @@ use crate::{partition::LocalPartition, store::Store};
 /// found damaged.
 #[derive(Default)]
 pub(crate) struct Reports {
-    due: Mutex<BTreeMap<Key, (Arc<LocalPartition>, Says)>>,
+    due: Mutex<Due>,
     arrived: Notify,
 }
+
+type Due = BTreeMap<Key, (Arc<LocalPartition>, Says)>;
 
 /// What a damaged log has instead of an end.
 const NO_END: Offset = Offset(-1);
@@ -68,15 +71,30 @@ impl Reports {
         }
     }
 
+    /// Unless there is something newer to say.
+    fn put_back(&self, due: Due) {
+        let mut newer = self.due.lock();
+        for (key, says) in due {
+            newer.entry(key).or_insert(says);
+        }
+    }
+
     async fn report(&self, store: &Store, controllers: &ControllerClient) {
-        let due = self.due.lock().clone();
+        // What comes meanwhile is the next report's.
+        let due = std::mem::take(&mut *self.due.lock());
         // A damaged log must not be elected for what it once held: it has no end, and leaves the ISR.
         let ends: Vec<_> = due
             .iter()
-            .map(|((topic, number), (partition, says))| {
-                let position = partition.last_position().filter(|_| *says == Says::End);
-                let (epoch, end) = position.unwrap_or((LeaderEpoch::UNKNOWN, NO_END));
-                (*topic, *number, epoch, end)
+            .map(|((topic, partition), (local, says))| {
+                let damaged = || ReplicaReport {
+                    topic: *topic,
+                    partition: *partition,
+                    leader_epoch: LeaderEpoch::UNKNOWN,
+                    log_start: Offset(0),
+                    log_end: NO_END,
+                    epochs: Vec::new(),
+                };
+                local.to_report().filter(|_| *says == Says::End).unwrap_or_else(damaged)
             })
             .collect();
         let reported = match ends.is_empty() {
@@ -84,17 +102,14 @@ impl Reports {
             false => controllers.report_replicas(store.node, store.epoch(), &ends, ATTEMPT).await,
         };
         match reported {
-            Ok(()) => {
-                tracing::info!(partitions = ends.len(), "reported where logs end");
-                self.due.lock().retain(|key, _| !due.contains_key(key));
-            }
+            Ok(()) => tracing::info!(partitions = ends.len(), "reported where logs end"),
             // A newer registration reports for itself.
             Err(ControllerError::Refused(refusal)) => {
                 tracing::warn!(%refusal, "the report of log ends was refused");
-                self.due.lock().retain(|key, _| !due.contains_key(key));
             }
             Err(error) => {
                 tracing::debug!(%error, "the ends of logs are not reported yet");
+                self.put_back(due);
                 tokio::time::sleep(PAUSE).await;
                 self.arrived.notify_one();
             }
