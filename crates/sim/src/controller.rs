@@ -332,7 +332,7 @@ impl World {
     /// The replay of everything, at the end.
     pub(crate) fn check_replay(&mut self) {
         // Some mutations change what an entry does, not what it says.
-        let bent = [Mutation::NoKip841, Mutation::RegistrationKeepsLeadership];
+        let bent = [Mutation::NoKip841, Mutation::RegistrationKeepsLeadership, Mutation::OnlyTheLastAsked];
         if self.mutation.is_some_and(|m| bent.contains(&m)) {
             return;
         }

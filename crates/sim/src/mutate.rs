@@ -68,21 +68,20 @@ impl World {
             (Some(Mutation::RegistrationKeepsLeadership), Command::RegisterNode(_)) => {
                 self.controllers.image.topics = before.topics.clone();
             }
-            (Some(Mutation::OnlyTheLastAsked), _) => self.forget_all_but_the_last(before),
+            (Some(Mutation::OnlyTheLastAsked), _) => self.forget_all_but_the_last(),
             _ => {}
         }
     }
 
-    fn forget_all_but_the_last(&mut self, before: &Image) {
+    /// The others' entries are for disks that nobody has.
+    fn forget_all_but_the_last(&mut self) {
         let mut topics = self.controllers.image.topics.clone();
         for (name, topic) in &self.controllers.image.topics {
             let mut bent = metadata::Topic::clone(topic);
-            for (was, is) in
-                before.topics.get(name).into_iter().flat_map(|t| &t.partitions).zip(&mut bent.partitions)
+            for known in bent.partitions.iter_mut().flat_map(|p| &mut p.last_known).filter(|k| !k.to_the_end)
             {
-                if is.is_lost() && !was.is_lost() {
-                    is.last_known.retain(|k| was.isr.contains(&k.node) || was.elr.contains(&k.node));
-                }
+                known.directory = domain::DirectoryId(uuid::Uuid::nil());
+                (known.waited_for, known.position) = (false, None);
             }
             topics.insert(name.clone(), std::sync::Arc::new(bent));
         }
