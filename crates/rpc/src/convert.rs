@@ -318,7 +318,7 @@ mod tests {
         let event = pb::MetadataEvent { format: 9, delta: Bytes::new() };
         assert_eq!(
             decode_delta(&event).unwrap_err().to_string(),
-            "metadata event has format 9, this build knows 2"
+            format!("metadata event has format 9, this build knows {}", crate::FORMAT)
         );
     }
 }
