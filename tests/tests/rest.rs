@@ -91,7 +91,10 @@ async fn bad_input_gets_a_clear_error_and_nothing_is_appended() {
     assert_eq!(error(&media), (415, 415));
     assert!(media.1["message"].as_str().unwrap().contains("application/vnd.kafka"), "it names what is taken");
     let huge = format!("{{\"records\":[{{\"value\":\"{}\"}}]}}", "x".repeat(17 << 20));
-    assert_eq!(error(&send("/topics/t", &huge).await).0, 413);
+    // A connection that was closed before all of it was written would take the answer with it, now and then.
+    for _ in 0..10 {
+        assert_eq!(error(&send("/topics/t", &huge).await).0, 413);
+    }
     let accept = rest.send(Method::GET, "/topics", "", "text/html", "").await;
     assert_eq!(error(&accept), (406, 406));
     assert_eq!(error(&rest.get("/no/such/path").await), (404, 404));

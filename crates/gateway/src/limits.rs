@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{FromRequest, Request, State},
     http::{StatusCode, header},
     middleware::Next,
@@ -163,16 +163,40 @@ impl FromRequest<Arc<App>> for Whole {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         negotiate::require_identity(request.headers())?;
+        let asks_first = request.headers().contains_key(header::EXPECT);
         let announced = request
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-        read_whole(request.into_body(), announced, app.limits.body_bytes_max, &app.memory).await
+        let mut body = request.into_body().into_data_stream();
+        let whole = read_whole(&mut body, announced, app.limits.body_bytes_max, &app.memory).await;
+        if let Err(error) = &whole
+            && error.status == StatusCode::PAYLOAD_TOO_LARGE
+            && !asks_first
+        {
+            let _ = tokio::time::timeout(PASSED_OVER_MAX, pass_over(body)).await;
+        }
+        whole
+    }
+}
+
+/// So much of a body that is too large is read and thrown away, for so long: a connection that is closed while its client
+/// still writes takes the answer with it.
+const PASSED_OVER_BYTES_MAX: usize = 64 << 20;
+const PASSED_OVER_MAX: Duration = Duration::from_secs(2);
+
+async fn pass_over(mut body: BodyDataStream) {
+    let mut passed = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        passed += chunk.len();
+        if passed > PASSED_OVER_BYTES_MAX {
+            return;
+        }
     }
 }
 
 async fn read_whole(
-    body: Body,
+    chunks: &mut BodyDataStream,
     announced: Option<usize>,
     bytes_max: usize,
     memory: &Memory,
@@ -184,7 +208,6 @@ async fn read_whole(
     // What is announced is only a claim: memory is taken as the bytes come.
     let mut bytes = BytesMut::new();
     let mut held: Option<Held> = None;
-    let mut chunks = body.into_data_stream();
     loop {
         let chunk = match tokio::time::timeout(BODY_SILENCE_MAX, chunks.next()).await {
             Ok(None) => break,
@@ -261,7 +284,9 @@ mod tests {
     async fn a_body_is_read_up_to_its_limit() {
         let read = |bytes: usize, announced| async move {
             let body = Body::from(vec![b'x'; bytes]);
-            read_whole(body, announced, 10, &Memory::new(100)).await.map(|w| w.bytes.len())
+            read_whole(&mut body.into_data_stream(), announced, 10, &Memory::new(100))
+                .await
+                .map(|w| w.bytes.len())
         };
         assert_eq!(read(10, Some(10)).await, Ok(10));
         assert_eq!(read(11, None).await.unwrap_err().code, 413);
@@ -271,7 +296,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_is_given_up() {
         let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let error = read_whole(body, None, 10, &Memory::new(100)).await.unwrap_err();
+        let error = read_whole(&mut body.into_data_stream(), None, 10, &Memory::new(100)).await.unwrap_err();
         assert_eq!(error.code, 408);
     }
 }
