@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use domain::{NodeEpoch, NodeId};
+use domain::{LeaderEpoch, NodeEpoch, NodeId};
 
 use crate::{
     AlterRefusal, AlterRefusalKind, Applied, Changes, Image, IsrChange, NodeState, Partition, Refusal,
@@ -94,11 +94,12 @@ impl Image {
             let Some(before) = topic.partition(report.partition) else { continue };
             let (log_start, log_end, epochs) = (report.log_start, report.log_end, report.epochs.clone());
             let end = ReplicaEnd { node_epoch: epoch, log_start, log_end, epochs };
-            if end.is_sound() && report.leader_epoch != before.leader_epoch {
-                continue;
-            }
             let lost = (!end.is_sound()).then_some((node, directory));
-            let wish = Wish { lost, end: Some((node, end)), ..Wish::default() };
+            // A log that is damaged is so in every epoch; one that only leaves says in which.
+            let is_now = report.leader_epoch == before.leader_epoch
+                || (lost.is_some() && report.leader_epoch == LeaderEpoch::UNKNOWN);
+            let end = is_now.then_some((node, end));
+            let wish = Wish { lost, end, ..Wish::default() };
             if let Some(next) = Rules::new(self, topic).settle(before, &wish) {
                 let topic = topic.name.clone();
                 self.put_partition(&topic, report.partition, next, changes);

@@ -118,7 +118,8 @@ pub struct IsrChange {
 pub struct ReplicaReport {
     pub topic: TopicId,
     pub partition: PartitionIndex,
-    /// The leader epoch, without a leader, that it is reported in: in another one the log may be another.
+    /// The leader epoch, without a leader, that it is reported in: in another one the log may be another. -1 if it is
+    /// damaged.
     pub leader_epoch: LeaderEpoch,
     pub log_start: Offset,
     /// -1: it is damaged.

@@ -115,6 +115,23 @@ fn a_report_from_before_somebody_led_does_not_count() {
     assert_eq!(state(&image).0, 1);
 }
 
+/// A node that could not go on for want of room said so, and was heard of only when nobody led any more.
+#[test]
+fn that_a_replica_leaves_does_not_count_for_its_log_later() {
+    let mut image = replicated(2, 2);
+    (0..2).for_each(|n| power_cut(&mut image, n));
+    (0..2).for_each(|n| unfence(&mut image, n));
+    let (topic, partition, leader_epoch) = (image.topics["t"].id, PartitionIndex(0), LeaderEpoch(0));
+    let (log_start, log_end, epochs) = (Offset(0), Offset(-1), Vec::new());
+    let late = ReplicaReport { topic, partition, leader_epoch, log_start, log_end, epochs };
+    let epoch = epoch_of(&image, 0);
+    done(&mut image, Command::ReportReplicas { node: NodeId(0), epoch, ends: vec![late] });
+    report(&mut image, 1, 0, 5);
+    assert_eq!(state(&image).0, -1);
+    report(&mut image, 0, 0, 9);
+    assert_eq!(state(&image).0, 0);
+}
+
 #[test]
 fn a_fenced_members_report_does_not_count() {
     let mut image = replicated(2, 2);

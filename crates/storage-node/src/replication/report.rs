@@ -86,7 +86,7 @@ impl Reports {
         let ends: Vec<_> = due
             .iter()
             .map(|((topic, partition), (local, says))| {
-                let damaged = || ReplicaReport {
+                let damaged = ReplicaReport {
                     topic: *topic,
                     partition: *partition,
                     leader_epoch: LeaderEpoch::UNKNOWN,
@@ -94,7 +94,13 @@ impl Reports {
                     log_end: NO_END,
                     epochs: Vec::new(),
                 };
-                local.to_report().filter(|_| *says == Says::End).unwrap_or_else(damaged)
+                match (local.to_report(), says) {
+                    (Some(report), Says::End) => report,
+                    (Some(ReplicaReport { leader_epoch, .. }), Says::Leaves) => {
+                        ReplicaReport { leader_epoch, ..damaged }
+                    }
+                    (None, _) => damaged,
+                }
             })
             .collect();
         let reported = match ends.is_empty() {
