@@ -277,10 +277,18 @@ impl<'a> Rules<'a> {
                 sound.push((end.position(), Reverse(place), known, end));
             }
         }
-        let last = sound.iter().filter(|(_, _, known, _)| known.to_the_end).max_by_key(|of| (of.0, of.1));
-        let has_all = |end: &ReplicaEnd| last.is_none_or(|last| end.contains(last.3));
-        let candidates = sound.iter().filter(|(.., end)| has_all(end));
-        candidates.max_by_key(|of| (of.0, of.1)).map(|(_, _, known, _)| known.node)
+        let greatest = |of: &&(_, _, &LastKnown, &ReplicaEnd)| (of.0, of.1);
+        let last = sound.iter().filter(|(_, _, known, _)| known.to_the_end).max_by_key(greatest);
+        let mut best = last.or_else(|| sound.iter().max_by_key(greatest))?;
+        // What has everything of what has everything, though it cannot be compared with the first.
+        while let Some(better) = sound
+            .iter()
+            .filter(|of| (of.0, of.1) > (best.0, best.1) && of.3.contains(best.3))
+            .max_by_key(greatest)
+        {
+            best = better;
+        }
+        Some(best.2.node)
     }
 
     /// What counts of a member's report: made by the incarnation that is registered and active. (One from

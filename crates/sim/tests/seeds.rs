@@ -130,3 +130,23 @@ fn a_late_state_does_not_bring_a_leadership_back() {
 fn a_new_leader_flushes_what_it_had_not_as_a_follower() {
     holds(49_082, 1_000);
 }
+
+#[test]
+fn a_replica_that_was_left_behind_with_records_of_its_own_does_not_lead_after_a_power_cut() {
+    holds(8_026_937, 2_000);
+}
+
+#[test]
+fn a_report_from_before_somebody_led_decides_nothing() {
+    holds(8_055_883, 2_000);
+}
+
+#[test]
+fn a_replica_that_comes_while_nobody_leads_is_asked() {
+    holds(8_176_027, 2_000);
+}
+
+#[test]
+fn the_best_log_leads_though_it_cannot_be_compared_with_the_last_members() {
+    holds(5_426_254, 2_000);
+}

@@ -305,6 +305,24 @@ fn a_log_that_begins_behind_the_last_members_end_leads() {
     assert_eq!(state(&image), (0, vec![0], vec![]));
 }
 
+/// Sim seed 5426254: an old copy was put in the place of the last member's folder; what it has was removed long ago in one log
+/// and written anew in the other.
+#[test]
+fn the_best_of_those_that_have_everything_leads_though_it_cannot_be_compared_with_the_last_member() {
+    let mut image = replicated(3, 1);
+    (0..3).for_each(|n| fence(&mut image, n));
+    for node in 0..2 {
+        restart(&mut image, node);
+        unfence(&mut image, node);
+    }
+    power_cut(&mut image, 2);
+    unfence(&mut image, 2);
+    report_from(&mut image, 0, 41, &[(3, 40)], 51);
+    report_epochs(&mut image, 1, &[(1, 0), (2, 9), (3, 21)], 62);
+    report_epochs(&mut image, 2, &[(0, 0)], 1);
+    assert_eq!(state(&image), (1, vec![1], vec![]));
+}
+
 #[test]
 fn a_damaged_log_is_not_waited_for_when_another_is_there() {
     let mut image = replicated(3, 2);
