@@ -305,9 +305,18 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the epoch checkpoint at once, because what stands in the file is wrong.
+    /// Writes the epoch checkpoint at once, because what stands in the file is wrong. On a full disk the file goes: the next
+    /// flush makes it anew, and a start before that derives the epochs from the log.
     pub(crate) fn rewrite_epochs(&mut self) -> Result<(), LogError> {
-        self.dirt.epochs |= self.dir.join(checkpoint::EPOCHS_FILE_NAME).exists();
-        self.write_epochs()
+        let path = self.dir.join(checkpoint::EPOCHS_FILE_NAME);
+        self.dirt.epochs |= path.exists();
+        match self.write_epochs() {
+            Err(error) if error.is_no_space() => {
+                crashsafe::remove_if_there(&path).at(&path)?;
+                self.dirt.folder = true;
+                Ok(())
+            }
+            written => written,
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 mod fixture;
 
-use std::fs::{self, FileTimes};
+use std::{
+    fs::{self, FileTimes},
+    os::unix::fs::symlink,
+};
 
 use commitlog::{Log, OpenMode, Retained};
 use domain::{LeaderEpoch, Offset};
@@ -149,6 +152,32 @@ fn a_truncation_that_cuts_nothing_forgets_the_epoch_at_the_end() {
     assert_eq!(log.epochs().latest(), Some((LeaderEpoch(5), Offset(4))));
     assert_eq!(log.truncate_to(Offset(4)).unwrap(), Offset(4));
     assert_eq!(log.epochs().latest(), Some((LeaderEpoch(0), Offset(0))), "KAFKA-10706");
+}
+
+/// A follower whose disk was full gave its replica up, and its whole node ended, because the checkpoint could not be written.
+#[test]
+fn a_truncation_needs_no_room_on_the_disk() {
+    for to in [Offset(4), Offset(0)] {
+        let fixture = Fixture::new(&[]);
+        let mut log = fixture.create();
+        let batches: Vec<_> = (0..6).map(|base| at(base, base as i32 / 2)).collect();
+        follow(&mut log, &batches).unwrap();
+        let unflushed = log.unflushed().unwrap();
+        unflushed.sync().unwrap();
+        log.flushed(&unflushed);
+        // What the checkpoint is written to before it takes the old one's place is a disk that is always full.
+        let temporary = fixture.path("leader-epoch-checkpoint.tmp");
+        symlink("/dev/full", &temporary).unwrap();
+        assert_eq!(log.truncate_to(to).unwrap(), to);
+        let epochs = log.epochs().clone();
+        assert_eq!(epochs.entries().len() as i64, to.0 / 2);
+        follow(&mut log, &batches[to.0 as usize..5]).unwrap();
+        drop(log);
+        fs::remove_file(&temporary).unwrap();
+        let (log, _) = fixture.recover(to.0);
+        assert_eq!(log.end_offset(), Offset(5));
+        assert_eq!(log.epochs().latest(), Some((LeaderEpoch(2), Offset(4))));
+    }
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) enum PartitionError {
     DiskLow,
     #[error("a batch of this producer before this one was refused ({0:?})")]
     BehindRefused(ResponseError),
+    #[error("leads since a moment ago: a batch before this one may be under way ({0})")]
+    EarlierUnderWay(AppendError),
     #[error("the high watermark is not known yet")]
     OffsetNotAvailable,
     #[error("offset {offset} of a follower is out of range, the log holds {start} to {end}")]
@@ -59,6 +61,8 @@ impl PartitionError {
         match self {
             PartitionError::Offline | PartitionError::DiskLow => ResponseError::KafkaStorageError,
             PartitionError::BehindRefused(reason) => *reason,
+            // A leader that does not lead yet would have said so, too: the client sends all of them again, in order.
+            PartitionError::EarlierUnderWay(_) => ResponseError::NotLeaderOrFollower,
             PartitionError::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
             PartitionError::FollowerOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             PartitionError::LaterEpoch { .. } => ResponseError::UnknownServerError,

@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) to_be_cut: Option<Offset>,
     /// Of this leadership.
     refused: Refused,
+    /// When this node began to lead the last time, by its uptime.
+    leads_since_ms: u64,
 }
 
 /// What a node's checkpoints say of a partition.
@@ -95,6 +97,7 @@ impl LocalPartition {
             checkpointed,
             to_be_cut: None,
             refused: Refused::default(),
+            leads_since_ms: 0,
         };
         Self::with_state(home, name, topic_id, state)
     }
@@ -116,6 +119,7 @@ impl LocalPartition {
             checkpointed: recovery_point,
             to_be_cut: None,
             refused: Refused::default(),
+            leads_since_ms: 0,
         };
         Self::with_state(home, name, topic_id, state)
     }
@@ -240,7 +244,7 @@ impl LocalPartition {
     pub(crate) fn adopt(&self, decided: &PartitionState, config: Option<&Arc<TopicConfig>>) -> Adopted {
         let now_ms = uptime_ms();
         let mut state = self.state.lock();
-        let State { log, replica, refused, .. } = &mut *state;
+        let State { log, replica, refused, leads_since_ms, .. } = &mut *state;
         let Some(log) = log else { return Adopted::Nothing };
         if let Some(config) = config.filter(|config| log.config() != *config) {
             log.set_config(config.clone());
@@ -250,6 +254,7 @@ impl LocalPartition {
         if let Adopted::Leads(epoch) = adopted {
             log.assign_epoch(epoch);
             refused.clear();
+            *leads_since_ms = now_ms;
         }
         drop(state);
         // Those who wait for records must learn that they wait in the wrong place.

@@ -75,6 +75,8 @@ pub struct FinalLog {
     /// What lies below was removed by retention and is not judged.
     pub start: i64,
     pub records: BTreeMap<i64, Option<RecordId>>,
+    /// The epoch of the idempotent producer that wrote each.
+    pub producer_epochs: BTreeMap<i64, i16>,
 }
 
 /// What one reader was given, in the order in which it came.
@@ -106,7 +108,7 @@ pub fn check(evidence: &Evidence) -> Vec<Anomaly> {
         }
     }
     let mut found = phantoms(evidence, &sent);
-    found.extend(duplicates(&places));
+    found.extend(duplicates(evidence, &places));
     found.extend(losses(evidence, &places));
     found.extend(reorderings(&evidence.sent, &places));
     for reader in &evidence.readers {
@@ -138,8 +140,19 @@ fn phantoms(evidence: &Evidence, sent: &BTreeMap<RecordId, &Sent>) -> Vec<Anomal
     found
 }
 
-fn duplicates(places: &Places) -> Vec<Anomaly> {
-    let twice = places.iter().filter(|(_, at)| at.len() > 1);
+/// A record is there once for each epoch of its producer. A new epoch excuses nothing by itself: a server that gives a client
+/// cause to begin one has it send again what is there. But librdkafka begins one by itself whenever it has given a record
+/// up (`drain_epoch_bump`), with all that it has under way elsewhere.
+fn duplicates(evidence: &Evidence, places: &Places) -> Vec<Anomaly> {
+    let unknown = evidence.sent.iter().filter(|s| matches!(s.outcome, Outcome::Unknown(_)));
+    let gave_up: BTreeSet<u32> = unknown.map(|s| s.id.producer).collect();
+    let epoch_at = |(partition, offset): &(i32, i64)| {
+        evidence.logs.get(partition).and_then(|log| log.producer_epochs.get(offset)).copied()
+    };
+    let twice = places.iter().filter(|(id, at)| {
+        let epochs: BTreeSet<Option<i16>> = at.iter().map(epoch_at).collect();
+        at.len() > 1 && !(gave_up.contains(&id.producer) && epochs.len() == at.len())
+    });
     twice.map(|(id, at)| Anomaly::new(Kind::Duplicated, format!("record {id} is at {at:?}"))).collect()
 }
 
@@ -250,7 +263,7 @@ mod tests {
         let reader = Reader { name: "reader".to_owned(), delivered: BTreeMap::from([(0, all.to_vec())]) };
         Evidence {
             sent: (0..3).map(|n| sent(n, Outcome::Ok(Some(i64::from(n))))).collect(),
-            logs: BTreeMap::from([(0, FinalLog { start: 0, records: all.into() })]),
+            logs: BTreeMap::from([(0, FinalLog { records: all.into(), ..FinalLog::default() })]),
             readers: vec![reader],
         }
     }
@@ -296,6 +309,25 @@ mod tests {
         let mut evidence = sound();
         log(&mut evidence).insert(3, Some(id(1)));
         assert_eq!(kinds(&evidence), [Kind::Duplicated]);
+    }
+
+    #[test]
+    fn a_client_that_gave_something_up_may_send_the_rest_again_under_a_new_epoch() {
+        let mut evidence = sound();
+        log(&mut evidence).insert(3, Some(id(1)));
+        evidence.readers[0].delivered.get_mut(&0).unwrap().push((3, Some(id(1))));
+        let mut epochs = |of: [i16; 4]| {
+            let log = evidence.logs.get_mut(&0).unwrap();
+            log.producer_epochs = (0..).zip(of).collect();
+            let before = kinds(&evidence);
+            let outcome = Outcome::Unknown("timed out".to_owned());
+            let former = std::mem::replace(&mut evidence.sent[2].outcome, outcome);
+            let after = kinds(&evidence);
+            evidence.sent[2].outcome = former;
+            (before, after)
+        };
+        assert_eq!(epochs([0, 0, 0, 1]), (vec![Kind::Duplicated], vec![]));
+        assert_eq!(epochs([0, 1, 1, 1]), (vec![Kind::Duplicated], vec![Kind::Duplicated]));
     }
 
     #[test]

@@ -151,7 +151,7 @@ async fn read_partition(
         *end = told[0].1.map_err(|code| anyhow::anyhow!("ListOffsets: error {code}"))?;
     }
     let [start, end] = ends;
-    let mut log = FinalLog { start, records: BTreeMap::new() };
+    let mut log = FinalLog { start, ..FinalLog::default() };
     let mut next = start;
     while next < end {
         let fetched = admin.fetch(address, topic, &place(next), BYTES_MAX).await?.remove(0);
@@ -166,6 +166,7 @@ async fn read_partition(
             };
             for record in records::decode_records(&fetched.records.slice(range), DECOMPRESSED_MAX)? {
                 if record.offset.0 >= next {
+                    log.producer_epochs.insert(record.offset.0, header.producer_epoch.0);
                     log.records.insert(record.offset.0, values.recognise(&record.value.unwrap_or_default()));
                 }
             }

@@ -3,12 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use commitlog::{Appended, Log, LogError, LogSlice};
+use commitlog::{AppendError, Appended, Log, LogError, LogSlice};
 use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset};
-use replica::{FollowerFetch, Proposal, Replica, ReplicaRefusal};
+use replica::{FollowerFetch, ProducerRefusal, Proposal, Replica, ReplicaRefusal};
 
 use super::{LocalPartition, State, flushes, given, log_end};
 use crate::{clock::uptime_ms, errors::PartitionError};
+
+/// What producers had under way when a leader changed has come by then.
+const SETTLES_MS: u64 = 5_000;
 
 /// What an append came to.
 pub(crate) struct AppendedHere {
@@ -69,13 +72,15 @@ impl LocalPartition {
     ) -> Result<AppendedHere, PartitionError> {
         let (here, advanced) = {
             let mut state = self.state.lock();
-            let State { log, replica, refused, .. } = &mut *state;
+            let State { log, replica, refused, leads_since_ms, .. } = &mut *state;
             let epoch = replica.check_leads(None)?;
             let log = log.as_mut().ok_or(PartitionError::Offline)?;
             let appended = match refused.check(batches) {
                 Some(reason) => Err(PartitionError::BehindRefused(reason)),
-                None => may_append(replica, all, room)
-                    .and_then(|()| Ok(log.append_as_leader(batches, epoch, now_ms)?)),
+                None => may_append(replica, all, room).and_then(|()| {
+                    let led_ms = uptime_ms().saturating_sub(*leads_since_ms);
+                    log.append_as_leader(batches, epoch, now_ms).map_err(|e| refusal(e, led_ms))
+                }),
             };
             let appended = appended.inspect_err(|error| {
                 if error.passes() {
@@ -216,6 +221,18 @@ impl LocalPartition {
     /// The controller refused a proposal that was based on the newest state.
     pub(crate) fn proposal_refused(&self, registered: impl Fn(NodeId) -> Option<NodeEpoch>) {
         self.state.lock().replica.refused(registered);
+    }
+}
+
+/// A new leader sees gaps that are none: the batch before was sent while this node did not lead yet, and was refused, or it
+/// went to the former leader. A client that is told "out of order" then takes it for a loss, begins a new epoch, and sends
+/// again what is there already.
+pub(super) fn refusal(error: AppendError, led_ms: u64) -> PartitionError {
+    match error {
+        AppendError::Producer(ProducerRefusal::OutOfOrderSequence { .. }) if led_ms < SETTLES_MS => {
+            PartitionError::EarlierUnderWay(error)
+        }
+        error => error.into(),
     }
 }
 

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use commitlog::FileCache;
 use domain::{NodeEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicName};
 use records::{BatchBuilder, Compression};
-use replica::FollowerFetch;
+use replica::{FollowerFetch, ProducerRefusal};
 
 use super::*;
 use crate::replication::follow::{Answer, Position, Taken};
@@ -274,6 +274,32 @@ fn what_was_pipelined_behind_a_refused_batch_is_refused_like_it() {
     assert_eq!(send(2, true), Err(wire::ResponseError::KafkaStorageError), "there is room again");
     assert_eq!(send(1, true), Ok(Offset(1)));
     assert_eq!(send(2, true), Ok(Offset(2)));
+}
+
+/// librdkafka, whose first batch had reached a node before it led, was told of the second one that it is out of order, began a
+/// new epoch, and what it had under way elsewhere was written twice.
+#[test]
+fn a_gap_at_a_new_leader_is_a_batch_that_comes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = alone(dir.path(), TopicConfig::default());
+    let send = |sequence| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.producer(domain::ProducerId(7), domain::ProducerEpoch(0), sequence);
+        builder.push(1_000, None, Some(b"x"), &[]);
+        let appended = partition.append(&builder.build(), true, true, 2_000);
+        appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
+    };
+    assert_eq!(send(0), Ok(Offset(0)));
+    partition.adopt(&led_by(FOLLOWER, 1, &[LEADER, FOLLOWER], 1), None);
+    assert_eq!(send(1), Err(wire::ResponseError::NotLeaderOrFollower));
+    partition.adopt(&led_by(LEADER, 2, &[LEADER], 1), None);
+    assert_eq!(send(2), Err(wire::ResponseError::NotLeaderOrFollower));
+    assert_eq!(send(1), Ok(Offset(1)));
+    assert_eq!(send(2), Ok(Offset(2)));
+    // A leader that has been one for a while knows a gap when it sees it.
+    let (producer, expected, got) = (domain::ProducerId(7), 3, 4);
+    let gap = ProducerRefusal::OutOfOrderSequence { producer, expected, got };
+    assert_eq!(leading::refusal(gap.into(), 5_000).code(), wire::ResponseError::OutOfOrderSequenceNumber);
 }
 
 /// Retention had removed the leader's older epochs, so that nothing spoke against a follower whose foreign records ended

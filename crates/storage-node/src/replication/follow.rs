@@ -141,7 +141,10 @@ impl LocalPartition {
                 tracing::warn!(partition = %self.name, %end, %start, "beginning anew at the leader's log start");
                 if let Err(error) = log.begin_anew_at(start, before) {
                     drop(state);
-                    self.give_up(&error);
+                    // Room is needed for the file that comes first only.
+                    if !error.is_no_space() {
+                        self.give_up(&error);
+                    }
                     return Err(error.into());
                 }
                 // What lay below the leader's start is not wanted any more; above, the leader's end would be behind.
