@@ -69,6 +69,10 @@ impl Log {
         };
         log.start = log.segments[0].base.max(log_start);
         log.restore(listing.snapshots, stored_epochs)?;
+        if log.dirt.epochs {
+            // Before anything of it counts as flushed: the next start takes the epochs below that from the file alone.
+            log.rewrite_epochs()?;
+        }
         Ok((log, recovery))
     }
 }

@@ -277,3 +277,26 @@ fn a_flush_that_a_truncation_overtook_does_not_count() {
     assert_eq!(log.flushed(&unflushed), Offset(0));
     assert_eq!(log.flush().unwrap(), Offset(8));
 }
+
+/// A follower that was killed twice within seconds knew the epoch of its last record no more: it led, and told a former leader
+/// that a record of its own was everybody's.
+#[test]
+fn an_epoch_survives_a_crash_right_after_a_recovery() {
+    let fixture = Fixture::new(&[]);
+    let mut log = fixture.create();
+    follow(&mut log, &[at(0, 0), at(1, 0)]).unwrap();
+    let unflushed = log.unflushed().unwrap();
+    unflushed.sync().unwrap();
+    let recovery_point = log.flushed(&unflushed);
+    follow(&mut log, &[at(2, 1)]).unwrap();
+    drop(log);
+    let (mut log, _) = fixture.recover(recovery_point.0);
+    log.file_system_synced();
+    let recovery_point = log.recovery_point();
+    assert_eq!(recovery_point, Offset(3));
+    let epochs = log.epochs().clone();
+    drop(log);
+    let (log, _) = fixture.recover(recovery_point.0);
+    assert_eq!(log.epochs(), &epochs);
+    assert_eq!(epochs.entries(), [(LeaderEpoch(0), Offset(0)), (LeaderEpoch(1), Offset(2))]);
+}

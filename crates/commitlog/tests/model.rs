@@ -30,7 +30,8 @@ enum Step {
     Truncate(Index),
     Flush,
     CloseAndOpen,
-    Crash,
+    /// And whether the next start gets as far as to count what it found as flushed.
+    Crash(bool),
     CrashInAppend(Index, Vec<u8>),
 }
 
@@ -48,7 +49,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<Index>().prop_map(Step::Truncate),
         1 => Just(Step::Flush),
         1 => Just(Step::CloseAndOpen),
-        1 => Just(Step::Crash),
+        2 => any::<bool>().prop_map(Step::Crash),
         1 => (any::<Index>(), proptest::collection::vec(any::<u8>(), 0..90)).prop_map(|(at, tail)| Step::CrashInAppend(at, tail)),
     ]
 }
@@ -59,6 +60,7 @@ struct ModelRecord {
     timestamp: i64,
     /// The batch's first offset.
     base: i64,
+    epoch: i32,
 }
 
 struct Model {
@@ -99,7 +101,7 @@ impl Model {
             let timestamp = self.clock + n as i64 % 2;
             let value = vec![(base + n as i64) as u8; *size];
             builder.push(timestamp, None, Some(&value), &[]);
-            self.records.push(ModelRecord { value, timestamp, base });
+            self.records.push(ModelRecord { value, timestamp, base, epoch: self.epoch });
         }
         if *producer >= 0 {
             let last = self.of_producer(*producer).last().map_or(-1, |(sequence, _)| *sequence);
@@ -193,11 +195,16 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
             prop_assert_eq!(recovery.truncated_bytes, 0);
             prop_assert_eq!(log.epochs(), &epochs);
         }
-        Step::Crash => {
+        Step::Crash(goes_on) => {
             drop(log);
             let recovery;
             (log, recovery) = fixture.recover(model.flushed);
             prop_assert_eq!(recovery.truncated_bytes, 0);
+            if goes_on {
+                log.file_system_synced();
+                model.flushed = model.end();
+                prop_assert_eq!(log.recovery_point(), log.end_offset());
+            }
         }
         Step::CrashInAppend(cut, garbage) => {
             drop(log);
@@ -211,6 +218,10 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
     }
     prop_assert_eq!((log.start_offset(), log.end_offset()), (Offset(model.start), Offset(model.end())));
     prop_assert!(log.recovery_point() <= log.end_offset());
+    for (offset, record) in (model.start..).zip(&model.records[model.start as usize..]) {
+        let began = log.epochs().entries().iter().rfind(|(_, start)| start.0 <= offset);
+        prop_assert_eq!(began.map(|(epoch, _)| epoch.0), Some(record.epoch), "offset {}", offset);
+    }
     for producer in 0..3 {
         let known = log.producers().get(ProducerId(producer)).map_or(&[][..], |state| state.batches());
         let known: Vec<_> = known.iter().map(|batch| (batch.last_sequence, batch.last_offset.0)).collect();

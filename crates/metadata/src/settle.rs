@@ -202,14 +202,16 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Whoever has a replica may have more than what a power cut left to the last ones.
+    /// Whoever has a replica may have more than what a power cut left to the last ones; on the disk that it has now.
     fn ask_others(&self, next: &mut Partition) {
-        next.last_known.retain(|k| k.waited_for || next.replicas.contains(&k.node));
-        for node in &next.replicas {
-            if let Some(known) = self.image.nodes.get(node)
-                && next.last_known.iter().all(|k| k.node != *node)
+        let disk_of = |node: &NodeId| self.image.nodes.get(node).map(|n| n.directory);
+        let replicas = next.replicas.clone();
+        next.last_known
+            .retain(|k| k.waited_for || replicas.contains(&k.node) && disk_of(&k.node) == Some(k.directory));
+        for node in replicas {
+            if let Some(directory) = disk_of(&node)
+                && next.last_known.iter().all(|k| (k.node, k.directory) != (node, directory))
             {
-                let (node, directory) = (*node, known.directory);
                 let (position, waited_for, to_the_end) = (None, false, false);
                 next.last_known.push(LastKnown { node, directory, position, waited_for, to_the_end });
             }
@@ -298,17 +300,22 @@ impl<'a> Rules<'a> {
         member.position.as_ref().filter(|end| end.node_epoch == node.epoch)
     }
 
-    /// An active replica: rather one that reported its log, or that was once in sync on the disk it has.
+    /// An active replica: rather one that has reported records, or that was once in sync on the disk it has and has not
+    /// reported yet.
     fn any_replica(&self, next: &Partition) -> Option<NodeId> {
         let active = |n: &NodeId| self.is_active(*n);
         let on_disk = |n: NodeId| self.image.nodes.get(&n).map(|node| (n, node.directory));
+        let reported = |n: &NodeId| next.last_known.iter().any(|k| k.node == *n && self.report(k).is_some());
         let known = |n: &NodeId| {
             let last = next.last_known.iter().filter(|k| k.waited_for).map(|k| (k.node, k.directory));
             let mut members = last.chain(next.unproven.iter().chain(&next.former).copied());
-            members.any(|member| on_disk(*n) == Some(member))
+            members.any(|member| on_disk(*n) == Some(member)) && !reported(n)
         };
         let replicas = || next.replicas.iter().copied().filter(active);
-        self.longest_reported(next, |_| true).or_else(|| replicas().find(known)).or_else(|| replicas().next())
+        self.longest_reported(next, |end| end.position().0 >= LeaderEpoch(0))
+            .or_else(|| replicas().find(known))
+            .or_else(|| self.longest_reported(next, |_| true))
+            .or_else(|| replicas().next())
     }
 }
 

@@ -147,6 +147,11 @@ fn a_replica_that_comes_while_nobody_leads_is_asked() {
 }
 
 #[test]
+fn a_replica_is_asked_on_the_disk_that_it_has_now_and_not_on_a_former_one() {
+    holds(6_720_660, 2_000);
+}
+
+#[test]
 fn the_best_log_leads_though_it_cannot_be_compared_with_the_last_members() {
     holds(5_426_254, 2_000);
 }

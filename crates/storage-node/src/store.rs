@@ -218,11 +218,11 @@ impl Store {
 
     /// Nobody leads, and the last members of the ISR say what they have, so that the longest log does (R13).
     fn report_if_asked(&self, local: &Arc<LocalPartition>, partition: &Partition) {
-        let asked = partition.last_known.iter().any(|known| {
-            let told = known.position.as_ref().map(|position| position.node_epoch);
-            known.node == self.node && told != Some(self.epoch())
-        });
-        if asked && partition.leader.is_none() {
+        // Another disk that this node once had may be waited for, too.
+        let mut mine = partition.last_known.iter().filter(|known| known.node == self.node).peekable();
+        let asked = mine.peek().is_some();
+        let told = mine.any(|known| known.position.as_ref().is_some_and(|p| p.node_epoch == self.epoch()));
+        if asked && !told && partition.leader.is_none() {
             self.reports.add(local);
         }
     }

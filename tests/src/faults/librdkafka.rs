@@ -34,6 +34,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => self.0.problem(format!("librdkafka: fatal: {reason}")),
+            Some(RDKafkaErrorCode::AutoOffsetReset) => self.0.problem(format!("librdkafka: reset: {reason}")),
             code => self.0.note(format!("librdkafka: {}", code.map_or("?".to_owned(), |c| format!("{c:?}")))),
         }
     }

@@ -1,12 +1,12 @@
 //! What holds whatever is asked, in whatever order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::PartitionEpoch;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Changes, placement::Load};
+use crate::{Changes, LastKnown, placement::Load};
 
 /// A wish that becomes a command in the light of the image, so that most are not refused.
 #[derive(Clone, Debug)]
@@ -198,9 +198,11 @@ fn well_formed(image: &Image, topic: &crate::Topic, partition: &Partition) -> Re
     let out = |(n, _): &(NodeId, DirectoryId)| replicas.contains(n) && !isr.contains(n) && !elr.contains(n);
     prop_assert!(unproven.iter().all(out) && former.iter().all(out));
     prop_assert!(last_known.iter().all(|k| replicas.contains(&k.node)));
-    prop_assert!(
-        last_known.iter().all(|k| last_known.iter().filter(|other| other.node == k.node).count() == 1)
-    );
+    // A node is asked once for each disk: one that is waited for, and the one that it has.
+    let disks: BTreeSet<_> = last_known.iter().map(|k| (k.node, k.directory)).collect();
+    prop_assert_eq!(disks.len(), last_known.len());
+    let now = |k: &LastKnown| image.nodes[&k.node].directory == k.directory;
+    prop_assert!(last_known.iter().all(|k| k.waited_for || now(k)));
     prop_assert!(adding.iter().all(|n| !removing.contains(n)));
     Ok(())
 }

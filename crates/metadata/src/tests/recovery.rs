@@ -240,6 +240,36 @@ fn nodes_that_fall_silent_together_are_all_waited_for() {
     assert_eq!(state(&image).0, -1);
 }
 
+/// Sim seed 6720660: what was asked was the disk that its node had had before, so that what it had now did not count.
+#[test]
+fn a_replica_is_asked_on_the_disk_that_it_has_now() {
+    let mut image = replicated(2, 1);
+    fence(&mut image, 0);
+    power_cut(&mut image, 1);
+    assert_eq!(last_known(&image), [1]);
+    wipe(&mut image, 0);
+    unfence(&mut image, 0);
+    report(&mut image, 0, 0, 9);
+    unfence(&mut image, 1);
+    report(&mut image, 1, 0, 5);
+    assert_eq!(state(&image).0, 0);
+}
+
+/// An operator who waives the rest waives no records for it that are there.
+#[test]
+fn an_empty_log_that_was_reported_is_not_preferred_to_one_that_was_not() {
+    let mut image = replicated(2, 1);
+    fence(&mut image, 0);
+    power_cut(&mut image, 1);
+    wipe(&mut image, 0);
+    unfence(&mut image, 0);
+    report(&mut image, 0, -1, 0);
+    unfence(&mut image, 1);
+    assert_eq!(state(&image).0, -1);
+    assert_eq!(elect(&mut image, ElectionKind::Unclean), Ok(()));
+    assert_eq!(state(&image).0, 1);
+}
+
 /// With one in sync nobody waits for who left before; but if it is there, it is asked.
 #[test]
 fn a_replica_that_was_out_of_the_isr_leads_if_it_has_more_than_the_last_member() {
