@@ -2,6 +2,7 @@
 
 mod call;
 mod home;
+mod refuse;
 mod step;
 
 pub use call::{Answer, Call, Caller, Token};
