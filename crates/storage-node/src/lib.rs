@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod assurance;
 mod broker;
 mod clock;
 mod departed;
@@ -8,6 +9,7 @@ mod disk;
 mod doubts;
 mod errors;
 mod folder;
+mod groups;
 mod home;
 mod partition;
 mod producer_ids;

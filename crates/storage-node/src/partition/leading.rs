@@ -43,6 +43,11 @@ pub(crate) struct FollowerFetched {
 }
 
 impl LocalPartition {
+    /// The epoch that this node leads in.
+    pub(crate) fn leads(&self) -> Option<LeaderEpoch> {
+        self.state.lock().replica.leads()
+    }
+
     /// Whether this node leads and there are followers.
     pub(crate) fn leads_others(&self) -> bool {
         let state = self.state.lock();
@@ -70,10 +75,22 @@ impl LocalPartition {
         room: bool,
         now_ms: i64,
     ) -> Result<AppendedHere, PartitionError> {
+        self.append_in(None, batches, all, room, now_ms)
+    }
+
+    /// The same, only if this node leads in the epoch that is given.
+    pub(crate) fn append_in(
+        &self,
+        epoch: Option<LeaderEpoch>,
+        batches: &Bytes,
+        all: bool,
+        room: bool,
+        now_ms: i64,
+    ) -> Result<AppendedHere, PartitionError> {
         let (here, advanced) = {
             let mut state = self.state.lock();
             let State { log, replica, refused, leads_since_ms, .. } = &mut *state;
-            let epoch = replica.check_leads(None)?;
+            let epoch = replica.check_leads(epoch)?;
             let log = log.as_mut().ok_or(PartitionError::Offline)?;
             let appended = match refused.check(batches) {
                 Some(reason) => Err(PartitionError::BehindRefused(reason)),
