@@ -13,7 +13,6 @@ mod groups;
 mod home;
 mod partition;
 mod producer_ids;
-mod refused;
 mod replication;
 mod scrub;
 mod service;

@@ -6,7 +6,7 @@ use commitlog::{Log, LogError, LogSlice};
 use domain::{LeaderEpoch, Offset, TopicConfig, TopicId, TopicPartition};
 use metadata::ReplicaReport;
 use parking_lot::Mutex;
-use replica::{Adopted, LogEnd, PartitionState, Replica};
+use replica::{Adopted, LogEnd, PartitionState, Refused, Replica};
 use tokio::sync::Notify;
 
 pub(crate) use self::leading::Commit;
@@ -15,7 +15,6 @@ use crate::{
     clock::uptime_ms,
     errors::PartitionError,
     home::Home,
-    refused::Refused,
     scrub::Look,
     watchers::{News, Subscribers, Watchers},
 };
@@ -51,7 +50,7 @@ pub(crate) struct State {
     /// Where the log is about to be cut, below the checkpoint, which has to say so first.
     pub(crate) to_be_cut: Option<Offset>,
     /// Of this leadership.
-    refused: Refused,
+    refused: Refused<wire::ResponseError>,
     /// When this node began to lead the last time, by its uptime.
     leads_since_ms: u64,
 }

@@ -2,29 +2,35 @@ use std::collections::BTreeMap;
 
 use domain::{ProducerEpoch, ProducerId};
 use records::BatchHeader;
-use wire::ResponseError;
 
 /// Producers whose batch was refused for now (too few in sync, no room), and which one. They keep several in flight: if
 /// the next one were told that it is out of order, or were taken because the cause has gone meanwhile, clients would
 /// take that for a loss, begin a new epoch, and send again what is under way elsewhere. So all that comes behind the
-/// refused batch is refused for the same reason, until that batch has come again.
-#[derive(Default)]
-pub(crate) struct Refused {
-    by_producer: BTreeMap<ProducerId, Held>,
+/// refused batch is refused for the same reason, until that batch has come again. `R` says why.
+#[derive(Debug)]
+pub struct Refused<R> {
+    by_producer: BTreeMap<ProducerId, Held<R>>,
 }
 
-struct Held {
+#[derive(Debug)]
+struct Held<R> {
     epoch: ProducerEpoch,
     sequence: i32,
-    reason: ResponseError,
+    reason: R,
 }
 
 /// More producers than this are not remembered; what is lost is a courtesy.
 const PRODUCERS_MAX: usize = 10_000;
 
-impl Refused {
+impl<R> Default for Refused<R> {
+    fn default() -> Self {
+        Self { by_producer: BTreeMap::new() }
+    }
+}
+
+impl<R: Copy> Refused<R> {
     /// A batch was refused for a reason that passes.
-    pub(crate) fn note(&mut self, batch: &[u8], reason: ResponseError) {
+    pub fn note(&mut self, batch: &[u8], reason: R) {
         let Ok(header) = BatchHeader::parse(batch) else { return };
         if !header.has_producer_id() || self.by_producer.len() >= PRODUCERS_MAX {
             return;
@@ -37,7 +43,7 @@ impl Refused {
     }
 
     /// Why the batch must wait for one that was refused before it.
-    pub(crate) fn check(&mut self, batch: &[u8]) -> Option<ResponseError> {
+    pub fn check(&mut self, batch: &[u8]) -> Option<R> {
         if self.by_producer.is_empty() {
             return None;
         }
@@ -53,7 +59,12 @@ impl Refused {
         None
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Whether no producer's batch waits to come again.
+    pub fn is_empty(&self) -> bool {
+        self.by_producer.is_empty()
+    }
+
+    pub fn clear(&mut self) {
         self.by_producer.clear();
     }
 }
@@ -66,26 +77,25 @@ fn behind(sequence: i32, other: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use records::{BatchBuilder, Compression};
 
     use super::*;
 
-    fn batch(epoch: i16, sequence: i32) -> Bytes {
+    fn batch(epoch: i16, sequence: i32) -> Vec<u8> {
         let mut builder = BatchBuilder::new(Compression::None);
         builder.producer(ProducerId(7), ProducerEpoch(epoch), sequence);
         builder.push(0, None, Some(b"x"), &[]);
-        builder.build()
+        builder.build().to_vec()
     }
 
     #[test]
     fn what_comes_behind_a_refused_batch_is_refused_for_the_same_reason_until_it_has_come_again() {
         let mut refused = Refused::default();
         assert_eq!(refused.check(&batch(0, 3)), None);
-        refused.note(&batch(0, 3), ResponseError::NotEnoughReplicas);
-        assert_eq!(refused.check(&batch(0, 4)), Some(ResponseError::NotEnoughReplicas));
+        refused.note(&batch(0, 3), "too few");
+        assert_eq!(refused.check(&batch(0, 4)), Some("too few"));
         assert_eq!(refused.check(&batch(0, 2)), None, "an earlier one, sent again");
-        assert_eq!(refused.check(&batch(0, 5)), Some(ResponseError::NotEnoughReplicas));
+        assert_eq!(refused.check(&batch(0, 5)), Some("too few"));
         assert_eq!(refused.check(&batch(0, 3)), None);
         assert_eq!(refused.check(&batch(0, 4)), None);
     }
@@ -93,12 +103,12 @@ mod tests {
     #[test]
     fn the_first_refused_batch_counts_and_a_new_epoch_begins_anew() {
         let mut refused = Refused::default();
-        refused.note(&batch(0, 3), ResponseError::KafkaStorageError);
-        refused.note(&batch(0, 4), ResponseError::KafkaStorageError);
-        assert_eq!(refused.check(&batch(0, 4)), Some(ResponseError::KafkaStorageError));
+        refused.note(&batch(0, 3), "no room");
+        refused.note(&batch(0, 4), "no room");
+        assert_eq!(refused.check(&batch(0, 4)), Some("no room"));
         assert_eq!(refused.check(&batch(1, 0)), None);
         assert_eq!(refused.check(&batch(0, 4)), None);
-        refused.note(&batch(1, i32::MAX), ResponseError::KafkaStorageError);
-        assert_eq!(refused.check(&batch(1, 0)), Some(ResponseError::KafkaStorageError), "sequences wrap");
+        refused.note(&batch(1, i32::MAX), "no room");
+        assert_eq!(refused.check(&batch(1, 0)), Some("no room"), "sequences wrap");
     }
 }
