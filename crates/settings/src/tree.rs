@@ -117,7 +117,26 @@ pub struct GroupSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySettings {
     pub rest: PublicListenSettings,
+    pub kafka: GatewayKafkaSettings,
     pub limits: LimitSettings,
+}
+
+/// The gateway as a broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayKafkaSettings {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// `host[:port]`, the one broker that clients see; the default is the bound host, so a wildcard needs one.
+    pub advertised: Option<String>,
+    /// The largest request that is taken, in bytes.
+    pub request_bytes_max: usize,
+    /// How many bytes of requests a connection may have under way; it is read no further meanwhile.
+    pub in_flight_bytes_max: usize,
+    /// A connection without a request for so long is closed.
+    pub connection_idle_ms_max: u64,
+    /// How many connections are taken.
+    pub connections_max: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -200,6 +219,19 @@ impl Default for GroupSettings {
             session_timeout_ms_max: 1_800_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+        }
+    }
+}
+
+impl Default for GatewayKafkaSettings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9192".to_owned(),
+            advertised: None,
+            request_bytes_max: 100 << 20,
+            in_flight_bytes_max: 64 << 20,
+            connection_idle_ms_max: 600_000,
+            connections_max: 10_000,
         }
     }
 }
