@@ -70,6 +70,7 @@ impl Cluster {
         let storage_http = ports(spec.storage_nodes);
         let gateway_ports = ports(spec.gateways);
         let gateway_kafka = ports(spec.gateways);
+        let gateway_kafka = ports(spec.gateways);
         let seeds: Vec<String> = controller_ports.iter().copied().map(local).collect();
         let data = |name: &str| folder.path().join(name).display().to_string();
         let more = |prefix: &str| -> Vec<String> {
@@ -153,6 +154,16 @@ impl Cluster {
 
     pub fn kafka(&self, node: usize) -> KafkaClient {
         KafkaClient::new(&self.kafka_address(node))
+    }
+
+    /// `host:port` of a gateway's Kafka listener.
+    pub fn gateway_address(&self, gateway: usize) -> String {
+        local(self.gateway_kafka[gateway])
+    }
+
+    /// Kafka's protocol through a gateway.
+    pub fn through(&self, gateway: usize) -> KafkaClient {
+        KafkaClient::new(&self.gateway_address(gateway))
     }
 
     pub fn rest(&self, gateway: usize) -> Rest {
