@@ -157,13 +157,13 @@ impl Cluster {
     }
 
     /// `host:port` of a gateway's Kafka listener.
-    pub fn gateway_address(&self, gateway: usize) -> String {
+    pub fn gateway_kafka_address(&self, gateway: usize) -> String {
         local(self.gateway_kafka[gateway])
     }
 
     /// Kafka's protocol through a gateway.
     pub fn through(&self, gateway: usize) -> KafkaClient {
-        KafkaClient::new(&self.gateway_address(gateway))
+        KafkaClient::new(&self.gateway_kafka_address(gateway))
     }
 
     pub fn rest(&self, gateway: usize) -> Rest {
