@@ -83,7 +83,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn nullable_string(&mut self, field: &'static str) -> Result<Option<String>, Flaw> {
-        let Some(length) = self.length(field, |r, field| r.i16(field).map(i64::from))? else { return Ok(None) };
+        let Some(length) = self.length(field, |r, field| r.i16(field).map(i64::from))? else {
+            return Ok(None);
+        };
         let text = str::from_utf8(self.take(field, length)?).map_err(|_| Flaw::Text(field))?;
         Ok(Some(text.to_owned()))
     }

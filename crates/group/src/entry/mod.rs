@@ -6,6 +6,8 @@ mod consumer;
 mod error;
 mod offset;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use self::{
@@ -29,16 +31,48 @@ use self::bytes::{Reader, Writer};
 /// Strings are at most 32,767 bytes long, which is Kafka's limit as well: a coordinator refuses what is longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    OffsetCommit { group: String, topic: String, partition: PartitionIndex, value: Option<CommittedOffset> },
-    ClassicGroup { group: String, value: Option<ClassicMetadata> },
-    ConsumerGroup { group: String, value: Option<GroupEpoch> },
+    OffsetCommit {
+        group: String,
+        topic: String,
+        partition: PartitionIndex,
+        value: Option<CommittedOffset>,
+    },
+    ClassicGroup {
+        group: String,
+        value: Option<ClassicMetadata>,
+    },
+    ConsumerGroup {
+        group: String,
+        value: Option<GroupEpoch>,
+    },
     /// Written by Kafka up to 4.0 only; a tombstone is all that is ever written here.
-    ConsumerPartitions { group: String },
-    ConsumerMember { group: String, member: String, value: Option<MemberSubscription> },
-    ConsumerTarget { group: String, value: Option<TargetEpoch> },
-    ConsumerTargetMember { group: String, member: String, value: Option<Partitions> },
-    ConsumerCurrent { group: String, member: String, value: Option<CurrentAssignment> },
-    ConsumerRegex { group: String, regex: String, value: Option<ResolvedRegex> },
+    ConsumerPartitions {
+        group: String,
+    },
+    ConsumerMember {
+        group: String,
+        member: String,
+        value: Option<MemberSubscription>,
+    },
+    ConsumerTarget {
+        group: String,
+        value: Option<TargetEpoch>,
+    },
+    ConsumerTargetMember {
+        group: String,
+        member: String,
+        value: Option<Partitions>,
+    },
+    ConsumerCurrent {
+        group: String,
+        member: String,
+        value: Option<CurrentAssignment>,
+    },
+    ConsumerRegex {
+        group: String,
+        regex: String,
+        value: Option<ResolvedRegex>,
+    },
 }
 
 impl Entry {
@@ -51,9 +85,7 @@ impl Entry {
         let entry = Self::tombstone(kind, key_reader).map_err(|flaw| EntryError::Key { kind, flaw })?;
         match value {
             None => Ok(Some(entry)),
-            Some(value) => {
-                entry.with_value(value).map(Some).map_err(|flaw| EntryError::Value { kind, flaw })
-            }
+            Some(value) => entry.with_value(value).map(Some).map_err(|flaw| EntryError::Value { kind, flaw }),
         }
     }
 
@@ -63,7 +95,12 @@ impl Entry {
         let entry = match kind {
             EntryKind::OffsetCommit => {
                 let topic = r.string("topic")?;
-                Entry::OffsetCommit { group, topic, partition: PartitionIndex(r.i32("partition")?), value: None }
+                Entry::OffsetCommit {
+                    group,
+                    topic,
+                    partition: PartitionIndex(r.i32("partition")?),
+                    value: None,
+                }
             }
             EntryKind::ClassicGroup => Entry::ClassicGroup { group, value: None },
             EntryKind::ConsumerGroup => Entry::ConsumerGroup { group, value: None },
