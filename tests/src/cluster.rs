@@ -70,7 +70,6 @@ impl Cluster {
         let storage_http = ports(spec.storage_nodes);
         let gateway_ports = ports(spec.gateways);
         let gateway_kafka = ports(spec.gateways);
-        let gateway_kafka = ports(spec.gateways);
         let seeds: Vec<String> = controller_ports.iter().copied().map(local).collect();
         let data = |name: &str| folder.path().join(name).display().to_string();
         let more = |prefix: &str| -> Vec<String> {
@@ -145,11 +144,6 @@ impl Cluster {
     /// `host:port` of a storage node's Kafka listener.
     pub fn kafka_address(&self, node: usize) -> String {
         local(self.storage_ports[node])
-    }
-
-    /// `host:port` of a gateway's Kafka listener.
-    pub fn gateway_kafka_address(&self, gateway: usize) -> String {
-        local(self.gateway_kafka[gateway])
     }
 
     pub fn kafka(&self, node: usize) -> KafkaClient {

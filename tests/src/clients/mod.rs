@@ -34,7 +34,7 @@ pub enum Path {
 }
 
 impl Path {
-    pub const ALL: &[Path] = &[Path::Direct];
+    pub const ALL: &[Path] = &[Path::Direct, Path::Gateway];
 
     pub fn name(self) -> &'static str {
         match self {

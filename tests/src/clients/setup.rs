@@ -69,7 +69,7 @@ impl<'a> Setup<'a> {
 
     /// The topic as the controller has it.
     pub(super) async fn described(&self) -> anyhow::Result<TopicDelta> {
-        let name = TopicName::new(self.topic()).context("its name")?;
+        let name = TopicName::new(&self.topic()).context("its name")?;
         Ok(self.cluster.controllers().describe_topic(&name, WITHIN).await?)
     }
 }
