@@ -116,13 +116,12 @@ impl Handler for Endpoint {
                 let request = frame.decode_body()?;
                 now(&frame, &api::list_partition_reassignments::answer(broker, &request))
             }
-            ApiKey::DescribeConfigs => {
-                let request = frame.decode_body()?;
-                now(&frame, &api::describe_configs::answer(broker, &request))
-            }
+            ApiKey::DescribeConfigs => administer(broker, &frame, api::describe_configs::answer),
             ApiKey::CreateTopics => administer(broker, &frame, api::create_topics::answer),
             ApiKey::DeleteTopics => administer(broker, &frame, api::delete_topics::answer),
             ApiKey::CreatePartitions => administer(broker, &frame, api::create_partitions::answer),
+            ApiKey::DeleteRecords => administer(broker, &frame, api::delete_records::answer),
+            ApiKey::AlterConfigs => administer(broker, &frame, api::alter_configs::answer),
             ApiKey::IncrementalAlterConfigs => {
                 administer(broker, &frame, api::incremental_alter_configs::answer)
             }
@@ -165,7 +164,7 @@ where
     Reply::Later(encoded.boxed())
 }
 
-/// For what the controller decides.
+/// For what the controller decides, or what takes its time.
 fn administer<R, F>(
     broker: &Arc<Broker>,
     frame: &RequestFrame,

@@ -276,9 +276,11 @@ impl ReplicaFetch {
                     return Some(empty.with_high_watermark(-1).with_diverging_epoch(diverging));
                 }
                 let told = (fetched.high_watermark, fetched.start);
-                let news = slot.told.replace(told) != Some(told);
-                // Its consumers wait for the high watermark.
-                look.urgent |= news && partition.is_read_elsewhere();
+                let before = slot.told.replace(told);
+                let news = before != Some(told);
+                // Its consumers wait for the high watermark; and what was deleted is to be gone there, too.
+                let deleted = before.is_some_and(|(_, start)| start < told.1);
+                look.urgent |= deleted || (news && partition.is_read_elsewhere());
                 let data = empty
                     .with_high_watermark(told.0.0)
                     .with_last_stable_offset(told.0.0)

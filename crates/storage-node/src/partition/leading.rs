@@ -180,6 +180,24 @@ impl LocalPartition {
         Ok(FollowerFetched { slice, start, high_watermark, diverging: None, may_join: fetched.may_join })
     }
 
+    /// Moves the log's start up to `before`, or to the high watermark where that is not given; where the log starts now.
+    pub(crate) fn delete_before(&self, before: Option<Offset>) -> Result<Offset, PartitionError> {
+        let start = {
+            let mut state = self.state.lock();
+            let State { log, replica, .. } = &mut *state;
+            replica.check_leads(None)?;
+            let log = log.as_mut().ok_or(PartitionError::Offline)?;
+            let committed = replica.visible_high_watermark().ok_or(PartitionError::OffsetNotAvailable)?;
+            let before = before.unwrap_or(committed);
+            if before < Offset(0) || before > committed {
+                return Err(PartitionError::NotCommitted { before, committed });
+            }
+            log.advance_start(before)
+        };
+        self.followers.tell(true);
+        Ok(start)
+    }
+
     /// Runs `read` on the log if this node leads the partition; it gets the epoch, too.
     pub(crate) fn as_leader<T>(
         &self,
