@@ -13,10 +13,15 @@ use super::{
 };
 use crate::routing::{Route, RouteError, Target, moved, route};
 
-/// A request that only reads, about partitions of which each one's leader knows.
+/// A request that may be made twice, about partitions of which each one's leader knows.
 pub(super) trait ByLeader: Request + Sized {
     type Asked: Clone + Send + Sync;
     type Answered: Send;
+
+    /// For how long a leader may be asked to wait.
+    fn waits(&self) -> Duration {
+        Duration::ZERO
+    }
 
     fn take_apart(&mut self) -> ByTopic<Self::Asked>;
     /// The same request, about these.
@@ -25,11 +30,10 @@ pub(super) trait ByLeader: Request + Sized {
     fn response(topics: ByTopic<Self::Answered>) -> Self::Response;
 
     fn number(asked: &Self::Asked) -> i32;
-    fn answered(answered: &Self::Answered) -> (i32, ResponseErrorCode);
+    /// Which partition it is about, and its error code.
+    fn answered(answered: &Self::Answered) -> (i32, i16);
     fn refused(asked: &Self::Asked, code: ResponseError) -> Self::Answered;
 }
-
-type ResponseErrorCode = i16;
 
 /// How long news of another leader is waited for before the one other try.
 const NEWS_MAX: Duration = Duration::from_secs(2);
@@ -87,7 +91,7 @@ async fn ask<R: ByLeader>(
         async move {
             tokio::select! {
                 biased;
-                answer = front.upstream.call(&part.route.address, about, version, Duration::ZERO) => answer,
+                answer = front.upstream.call(&part.route.address, about, version, request.waits()) => answer,
                 () = replaced(front, part) => Err(CallError::Lost {
                     address: part.route.address.clone(),
                     reason: "another node leads".to_owned(),

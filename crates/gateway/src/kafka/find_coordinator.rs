@@ -8,7 +8,7 @@ use wire::{
     messages::{FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
 };
 
-use super::{VIRTUAL, coordinator::seat, front::Front, reply::later, text};
+use super::{VIRTUAL, admin::Refused, coordinator::seat, front::Front, reply::later, text};
 
 /// One request may be about many groups from this version on.
 const WITH_KEYS: i16 = 4;
@@ -40,7 +40,7 @@ async fn answer(front: &Front, request: FindCoordinatorRequest, version: i16) ->
     let one = found.pop().unwrap_or_default();
     FindCoordinatorResponse::default()
         .with_error_code(one.error_code)
-        .with_error_message(one.error_message.filter(|_| version >= 1))
+        .with_error_message(one.error_message)
         .with_node_id(one.node_id)
         .with_host(one.host)
         .with_port(one.port)
@@ -68,32 +68,29 @@ async fn made(front: &Front, group: &StrBytes) {
 }
 
 /// Whether somebody coordinates it; through us it is always us.
-fn find(image: &Image, key_type: i8, key: &str) -> Result<(), ResponseError> {
-    match key_type {
-        GROUP => match seat(image, key) {
-            Some(_) => Ok(()),
-            None => Err(ResponseError::CoordinatorNotAvailable),
-        },
-        TRANSACTION => Err(ResponseError::TransactionalIdAuthorizationFailed),
-        _ => Err(ResponseError::InvalidRequest),
+fn find(image: &Image, key_type: i8, key: &str) -> Result<(), Refused> {
+    if key_type != GROUP {
+        let message = format!("key type {key_type} is not supported: groups (0) are, transactions are not");
+        return Err((ResponseError::InvalidRequest, message));
     }
+    if key.is_empty() {
+        return Err((ResponseError::InvalidGroupId, "the group's id is empty".to_owned()));
+    }
+    let nowhere = || {
+        let message = format!("nobody coordinates group {key} at the moment");
+        (ResponseError::CoordinatorNotAvailable, message)
+    };
+    seat(image, key).map(drop).ok_or_else(nowhere)
 }
 
-/// Transactions are not spoken yet: as with InitProducerId, a client is to give up at once.
-const TRANSACTION: i8 = 1;
-
-fn coordinator(front: &Front, key: StrBytes, found: Result<(), ResponseError>) -> Coordinator {
+fn coordinator(front: &Front, key: StrBytes, found: Result<(), Refused>) -> Coordinator {
     let coordinator = Coordinator::default().with_key(key);
     match found {
-        Ok(()) => coordinator
-            .with_node_id(VIRTUAL)
-            .with_host(front.host.clone())
-            .with_port(front.port)
-            .with_error_message(Some(Default::default())),
-        Err(code) => coordinator
+        Ok(()) => coordinator.with_node_id(VIRTUAL).with_host(front.host.clone()).with_port(front.port),
+        Err((code, message)) => coordinator
             .with_node_id(BrokerId(-1))
             .with_port(-1)
             .with_error_code(code.code())
-            .with_error_message(Some(text(code))),
+            .with_error_message(Some(text(message))),
     }
 }

@@ -1,6 +1,7 @@
 //! Kafka's protocol: the gateway as one broker that leads every partition and coordinates every group. One API, one file.
 
 mod admin;
+mod alter_configs;
 mod api_versions;
 mod by_leader;
 mod consumer_group_describe;
@@ -8,6 +9,7 @@ mod coordinator;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;

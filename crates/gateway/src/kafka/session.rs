@@ -5,15 +5,15 @@ use wire::{
     ApiKey, FrameError, RequestFrame,
     messages::{
         ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
-        DescribeGroupsRequest, DescribeProducersRequest, HeartbeatRequest, JoinGroupRequest,
-        LeaveGroupRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+        DeleteRecordsRequest, DescribeGroupsRequest, DescribeProducersRequest, HeartbeatRequest,
+        JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetDeleteRequest,
         OffsetForLeaderEpochRequest, SyncGroupRequest,
     },
 };
 
 use super::{
-    admin, api_versions, by_leader, coordinator, create_partitions, create_topics, delete_topics,
-    describe_cluster, describe_configs, elect_leaders,
+    admin, alter_configs, api_versions, by_leader, coordinator, create_partitions, create_topics,
+    delete_topics, describe_cluster, describe_configs, elect_leaders,
     fetch::{self, Fetching},
     find_coordinator,
     front::Front,
@@ -57,6 +57,7 @@ impl Handler for Session {
 
             ApiKey::ListOffsets => by_leader::handle::<ListOffsetsRequest>(front, &frame),
             ApiKey::OffsetForLeaderEpoch => by_leader::handle::<OffsetForLeaderEpochRequest>(front, &frame),
+            ApiKey::DeleteRecords => by_leader::handle::<DeleteRecordsRequest>(front, &frame),
             ApiKey::DescribeProducers => by_leader::handle::<DescribeProducersRequest>(front, &frame),
 
             ApiKey::FindCoordinator => find_coordinator::handle(front, &frame),
@@ -81,6 +82,7 @@ impl Handler for Session {
             ApiKey::DeleteTopics => admin::handle(front, &frame, delete_topics::answer),
             ApiKey::CreatePartitions => admin::handle(front, &frame, create_partitions::answer),
             ApiKey::DescribeConfigs => admin::handle(front, &frame, describe_configs::answer),
+            ApiKey::AlterConfigs => admin::handle(front, &frame, alter_configs::answer),
             ApiKey::IncrementalAlterConfigs => {
                 admin::handle(front, &frame, incremental_alter_configs::answer)
             }

@@ -2,9 +2,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use domain::TopicId;
-use transport::{CallError, Response};
+use transport::CallError;
 use wire::{
-    BrokerId, FrameError, ResponseError,
+    BrokerId, ResponseError,
     messages::{
         FetchRequest, FetchResponse,
         fetch_request::FetchTopic,
@@ -97,15 +97,15 @@ impl Gathered {
         self.refused.extend(keys.map(|key| (key, code)));
     }
 
-    /// An answer to the request, with all of its partitions in its order: a client without a session wants every one.
+    /// An answer to the request, with all of its partitions in its order, and what the placeholders in it stand for.
     pub(super) fn respond(
         &self,
         front: &Front,
         plan: &Plan,
         known: &Known,
         request: &FetchRequest,
-        (version, correlation_id): (i16, i32),
-    ) -> Result<Response, FrameError> {
+        version: i16,
+    ) -> (FetchResponse, Vec<Bytes>) {
         let mut records = Vec::new();
         let mut response = FetchResponse::default();
         let mut names_leader = false;
@@ -143,8 +143,7 @@ impl Gathered {
                 .with_port(front.port);
             response.node_endpoints.push(endpoint);
         }
-        front.traffic.fetched_bytes.increment(records.iter().map(Bytes::len).sum::<usize>() as u64);
-        Ok(Response::around(wire::encode_response(&response, version, correlation_id)?, records))
+        (response, records)
     }
 }
 

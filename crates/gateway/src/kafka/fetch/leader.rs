@@ -75,7 +75,7 @@ impl Leader {
     pub(super) fn abandon(&mut self) {
         let Some(Asked { state: Progress::UnderWay(exchange), .. }) = self.asked.take() else { return };
         if self.abandoned.len() >= ABANDONED_MAX {
-            self.abandoned.remove(0);
+            drop(self.abandoned.remove(0));
         }
         self.abandoned.push(exchange);
     }

@@ -3,14 +3,16 @@
 mod answer;
 mod leader;
 mod plan;
+mod session;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::select_all};
 use tokio::time::Instant;
 use transport::{Reply, Response};
 use wire::{
-    FrameError, RequestFrame, ResponseError, StrBytes,
+    FrameError, RequestFrame, StrBytes,
     messages::{FetchRequest, FetchResponse},
 };
 
@@ -18,14 +20,16 @@ use self::{
     answer::{Gathered, Known, weigh},
     leader::{Leader, Limits},
     plan::Plan,
+    session::{ClientSession, Form},
 };
-use super::front::Front;
+use super::{front::Front, reply::encoded};
 
 /// What a connection has of fetching.
 #[derive(Default)]
 pub(super) struct Fetching {
     leaders: HashMap<String, Leader>,
     known: Known,
+    session: Option<ClientSession>,
 }
 
 /// A fetch waits no longer than this, whatever it asks for.
@@ -47,17 +51,12 @@ pub(super) fn handle(
 ) -> Result<Reply, FrameError> {
     let request: FetchRequest = frame.decode_body()?;
     let form = (frame.version, frame.correlation_id);
-    if request.session_id != 0 {
-        // There are no sessions: the client goes on with whole fetches (KIP-227).
-        let response = FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
-        return super::reply::now(frame, &response);
-    }
     let (front, fetching) = (front.clone(), fetching.clone());
     let client_id = frame.client_id.clone().unwrap_or_default();
     let began = Instant::now();
     let answer = async move {
         let fetching = &mut *fetching.lock().await;
-        fetching.answer(&front, &client_id, &request, form, began).await
+        fetching.answer(&front, &client_id, request, form, began).await
     };
     Ok(Reply::Later(answer.boxed()))
 }
@@ -67,11 +66,37 @@ impl Fetching {
         &mut self,
         front: &Front,
         client_id: &StrBytes,
-        request: &FetchRequest,
-        form: (i16, i32),
+        mut request: FetchRequest,
+        (version, correlation_id): (i16, i32),
         began: Instant,
     ) -> Result<Response, FrameError> {
-        let plan = Plan::new(&front.image.load(), request);
+        let form = match session::take_in(&mut self.session, &mut request, new_session_id) {
+            Ok(form) => form,
+            Err(code) => {
+                let refused = FetchResponse::default().with_error_code(code.code());
+                return encoded(&refused, version, correlation_id);
+            }
+        };
+        let plan = Plan::new(&front.image.load(), &request);
+        self.gather(front, client_id, &plan, &request, began).await;
+        let (mut response, records) =
+            self.hand_out(&request).respond(front, &plan, &self.known, &request, version);
+        if let (Some(session), Form::Whole | Form::Changes) = (&mut self.session, form) {
+            session.tell(&mut response, form);
+        }
+        front.traffic.fetched_bytes.increment(records.iter().map(Bytes::len).sum::<usize>() as u64);
+        Ok(Response::around(wire::encode_response(&response, version, correlation_id)?, records))
+    }
+
+    /// Asks whoever is not asked yet, and waits until there is enough.
+    async fn gather(
+        &mut self,
+        front: &Front,
+        client_id: &StrBytes,
+        plan: &Plan,
+        request: &FetchRequest,
+        began: Instant,
+    ) {
         // Who wants nothing in particular waits for nothing.
         let waits = if request.min_bytes > 0 { request.max_wait_ms } else { 0 };
         let wait = Duration::from_millis(u64::try_from(waits).unwrap_or(0)).min(WAIT_MAX);
@@ -79,10 +104,10 @@ impl Fetching {
         if !plan.refused.is_empty() {
             patience.shorten();
         }
-        self.leave_others(&plan);
+        self.leave_others(plan);
         self.known.trim(request.topics.iter().map(|t| t.partitions.len()).sum());
         let limits = limits(request, plan.by_leader.len());
-        self.ask(&plan, client_id, limits, wait);
+        self.ask(plan, client_id, limits, wait);
         loop {
             let (bytes, urgent) = self.weigh();
             let is_enough = bytes >= usize::try_from(request.min_bytes).unwrap_or(0).max(1);
@@ -95,11 +120,15 @@ impl Fetching {
                 Next::Answer => {
                     let left = patience.deadline.saturating_duration_since(Instant::now());
                     if left > WORTH_ASKING {
-                        self.ask(&plan, client_id, limits, left);
+                        self.ask(plan, client_id, limits, left);
                     }
                 }
             }
         }
+    }
+
+    /// What has come, as far as the client takes it at once.
+    fn hand_out(&mut self, request: &FetchRequest) -> Gathered {
         let mut gathered = Gathered::default();
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
         for leader in self.leaders.values_mut() {
@@ -114,7 +143,7 @@ impl Fetching {
                 gathered.add(asked, answer);
             }
         }
-        gathered.respond(front, &plan, &self.known, request, form)
+        gathered
     }
 
     /// What was asked of other leaders is not wanted now. Their connections are kept: a consumer that has enough of one
@@ -211,6 +240,12 @@ impl Patience {
         self.deadline = self.deadline.min(Instant::now() + NO_LEADER_WAIT);
         self.grace = Duration::ZERO;
     }
+}
+
+/// Positive, and not one that a client may still hold from elsewhere.
+fn new_session_id() -> i32 {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    ((high as i32) & i32::MAX).max(1)
 }
 
 /// What each leader is asked for: together not much more than the client takes.
