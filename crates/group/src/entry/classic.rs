@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::{
     Flaw,
-    bytes::{Reader, Writer},
+    primitives::{Reader, Writer},
 };
 
 /// A group of the classic protocol (`GroupMetadataValue`).

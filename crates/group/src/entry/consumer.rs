@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::{
     Flaw,
-    bytes::{Reader, Writer},
+    primitives::{Reader, Writer},
 };
 
 /// A group of the consumer protocol (`ConsumerGroupMetadataValue`).

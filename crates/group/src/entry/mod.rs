@@ -1,10 +1,10 @@
 //! The records of `__consumer_offsets`, in Kafka's formats.
 
-mod bytes;
 mod classic;
 mod consumer;
 mod error;
 mod offset;
+mod primitives;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -20,11 +20,11 @@ pub use self::{
     offset::CommittedOffset,
 };
 
-use ::bytes::Bytes;
 use assign::Partitions;
+use bytes::Bytes;
 use domain::PartitionIndex;
 
-use self::bytes::{Reader, Writer};
+use self::primitives::{Reader, Writer};
 
 /// One record of `__consumer_offsets`. A `value` of `None` is a tombstone.
 ///

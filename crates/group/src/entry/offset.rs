@@ -3,7 +3,7 @@ use domain::{LeaderEpoch, Offset};
 
 use super::{
     Flaw,
-    bytes::{Reader, Writer},
+    primitives::{Reader, Writer},
 };
 
 /// How far a group has read one partition (`OffsetCommitValue`).

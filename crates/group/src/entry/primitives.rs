@@ -1,5 +1,5 @@
-use ::bytes::{BufMut, Bytes, BytesMut};
 use assign::Partitions;
+use bytes::{BufMut, Bytes, BytesMut};
 use domain::{PartitionIndex, TopicId};
 use uuid::Uuid;
 
