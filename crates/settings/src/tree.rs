@@ -74,6 +74,8 @@ pub struct StorageSettings {
     pub http: PublicListenSettings,
     /// How often retention looks at the segments.
     pub retention_check_interval_ms: u64,
+    /// How often compaction looks for dirty logs (Kafka's `log.cleaner.backoff.ms`).
+    pub compaction_check_interval_ms: u64,
     /// The largest request that is taken, in bytes.
     pub request_bytes_max: u32,
     /// How many segment files may be open at once.
@@ -197,6 +199,7 @@ impl Default for StorageSettings {
             kafka: on(9092),
             http: on(9600),
             retention_check_interval_ms: 300_000,
+            compaction_check_interval_ms: 15_000,
             request_bytes_max: 100 << 20,
             open_files_max: 1_024,
             connection_idle_ms_max: 600_000,
