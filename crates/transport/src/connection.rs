@@ -59,12 +59,7 @@ enum Ended {
 }
 
 impl<H: Handler> Connection<H> {
-    pub(crate) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        config: Arc<ServerConfig>,
-        handler: H,
-    ) -> Self {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>, handler: H) -> Self {
         Self {
             stream,
             peer,

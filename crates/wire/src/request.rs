@@ -4,7 +4,7 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, Request, StrBytes},
 };
 
-use crate::{ApiVersions, Encoded, spoken, splice::SpliceBuf};
+use crate::{ApiVersions, Encoded, splice::SpliceBuf, spoken};
 
 /// A request's frame without its length: at least api key, version and correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
