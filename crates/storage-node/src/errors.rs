@@ -23,7 +23,13 @@ pub(crate) enum PartitionError {
     #[error("offset {before} is not below the high watermark, which is {committed}")]
     NotCommitted { before: Offset, committed: Offset },
     #[error("offset {offset} of a follower is out of range, the log holds {start} to {end}")]
-    FollowerOutOfRange { offset: Offset, start: Offset, end: Offset, before: Option<LeaderEpoch> },
+    FollowerOutOfRange {
+        offset: Offset,
+        start: Offset,
+        end: Offset,
+        before: Option<LeaderEpoch>,
+        committed: Offset,
+    },
     #[error("a batch of leader epoch {got} came in answer to a fetch in epoch {asked}")]
     LaterEpoch { got: LeaderEpoch, asked: LeaderEpoch },
     #[error(transparent)]

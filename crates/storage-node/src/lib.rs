@@ -3,6 +3,7 @@
 mod api;
 mod assurance;
 mod broker;
+mod cleaner;
 mod clock;
 mod departed;
 mod disk;

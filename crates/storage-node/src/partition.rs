@@ -1,4 +1,5 @@
 mod leading;
+mod tombstones;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use replica::{Adopted, LogEnd, PartitionState, Refused, Replica};
 use tokio::sync::Notify;
 
-pub(crate) use self::leading::Commit;
+pub(crate) use self::{leading::Commit, tombstones::Began};
 
 use crate::{
     clock::uptime_ms,
@@ -63,6 +64,8 @@ pub(crate) struct Points {
     pub(crate) start: Offset,
     /// Everything below is committed.
     pub(crate) high_watermark: Offset,
+    /// Compaction has seen everything below; 0 where it has seen nothing of what is there.
+    pub(crate) clean: Offset,
 }
 
 /// A replica as the metrics count it.
@@ -110,7 +113,8 @@ impl LocalPartition {
         start: Offset,
     ) -> Self {
         let replica = Replica::new(home.node, Offset(0));
-        let kept = Some(Points { recovery: recovery_point, start, high_watermark: Offset(0) });
+        let kept =
+            Some(Points { recovery: recovery_point, start, high_watermark: Offset(0), clean: Offset(0) });
         let state = State {
             log: None,
             replica,
@@ -144,6 +148,7 @@ impl LocalPartition {
             recovery: log.recovery_point().min(cut),
             start: log.start_offset(),
             high_watermark: state.replica.high_watermark().min(cut),
+            clean: Some(log.first_dirty().min(cut)).filter(|n| *n > log.start_offset()).unwrap_or_default(),
         };
         state.log.as_ref().map(of_log).or(state.kept)
     }

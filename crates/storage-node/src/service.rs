@@ -19,6 +19,7 @@ use transport::ServerConfig;
 use crate::{
     assurance::Assurance,
     broker::{Broker, Endpoint, Traffic},
+    cleaner,
     departed::Departed,
     disk::DiskGuard,
     doubts::Doubts,
@@ -45,6 +46,7 @@ pub struct StorageNodeConfig {
     pub kafka_advertised: Option<String>,
     pub http_advertised: Option<String>,
     pub retention_check_interval: Duration,
+    pub compaction_check_interval: Duration,
     pub open_files_max: usize,
     /// A follower that has not caught up for so long leaves the ISR.
     pub replica_lag_max: Duration,
@@ -114,6 +116,7 @@ impl From<&settings::Settings> for StorageNodeConfig {
             kafka_advertised: storage.kafka.advertised.clone(),
             http_advertised: storage.http.advertised.clone(),
             retention_check_interval: Duration::from_millis(storage.retention_check_interval_ms.max(100)),
+            compaction_check_interval: Duration::from_millis(storage.compaction_check_interval_ms.max(100)),
             open_files_max: storage.open_files_max,
             replica_lag_max: Duration::from_millis(storage.replica_lag_ms_max.max(100)),
             replica_fetch_wait_max: Duration::from_millis(storage.replica_fetch_wait_ms_max.clamp(1, 60_000)),
@@ -295,6 +298,7 @@ pub async fn start(
             config.retention_check_interval,
             stop.clone(),
         )),
+        tokio::spawn(cleaner::run(store.clone(), config.compaction_check_interval, stop.clone())),
         tokio::spawn(latch_ready(health.clone(), is_active.clone())),
         tokio::spawn({
             let (store, stop) = (store.clone(), stop.clone());
@@ -324,12 +328,13 @@ pub async fn start(
 
 /// The settings of groups, as far as they are this node's.
 fn group_config(settings: &GroupSettings) -> GroupConfig {
+    let ms = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
     GroupConfig {
         initial_rebalance_delay_ms: settings.initial_rebalance_delay_ms,
-        session_timeout_ms_min: settings.session_timeout_ms_min,
-        session_timeout_ms_max: settings.session_timeout_ms_max,
-        consumer_session_timeout_ms: settings.consumer_session_timeout_ms,
-        consumer_heartbeat_interval_ms: settings.consumer_heartbeat_interval_ms,
+        session_timeout_ms_min: ms(settings.session_timeout_ms_min),
+        session_timeout_ms_max: ms(settings.session_timeout_ms_max),
+        consumer_session_timeout_ms: ms(settings.consumer_session_timeout_ms),
+        consumer_heartbeat_interval_ms: ms(settings.consumer_heartbeat_interval_ms),
         offsets_retention_ms: settings.offsets_retention_ms,
         ..GroupConfig::default()
     }

@@ -252,17 +252,21 @@ impl ReplicaFetch {
             offset: slot.offset,
         };
         let bytes_max = u32::try_from(wanted).unwrap_or(u32::MAX);
-        match partition.fetch_as_follower(fetch, slot.last_epoch, bytes_max, look.bytes == 0) {
+        match partition.fetch_as_follower(fetch, slot.last_epoch, &mut slot.began, bytes_max, look.bytes == 0)
+        {
             Err(error) => {
                 look.urgent = true;
                 slot.told = None;
                 log_read_failure(&partition, &error);
                 let mut data = refused(key, error.code());
-                if let PartitionError::FollowerOutOfRange { start, before, .. } = error {
+                if let PartitionError::FollowerOutOfRange { start, before, committed, .. } = error {
                     // The follower begins anew there, behind a record of that epoch.
                     let epoch = before.unwrap_or(LeaderEpoch::UNKNOWN).0;
                     let before = EpochEndOffset::default().with_epoch(epoch).with_end_offset(start.0);
-                    data = data.with_log_start_offset(start.0).with_diverging_epoch(before);
+                    data = data
+                        .with_log_start_offset(start.0)
+                        .with_diverging_epoch(before)
+                        .with_high_watermark(committed.0);
                 }
                 Some(data)
             }

@@ -7,7 +7,7 @@ use commitlog::{AppendError, Appended, Log, LogError, LogSlice};
 use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset};
 use replica::{FollowerFetch, ProducerRefusal, Proposal, Replica, ReplicaRefusal};
 
-use super::{LocalPartition, State, flushes, given, log_end};
+use super::{Began, LocalPartition, State, flushes, given, log_end};
 use crate::{clock::uptime_ms, errors::PartitionError};
 
 /// What producers had under way when a leader changed has come by then.
@@ -145,6 +145,7 @@ impl LocalPartition {
         &self,
         fetch: FollowerFetch,
         last_epoch: LeaderEpoch,
+        began: &mut Began,
         bytes_max: u32,
         at_least_one: bool,
     ) -> Result<FollowerFetched, PartitionError> {
@@ -161,9 +162,11 @@ impl LocalPartition {
         if fetch.offset < start
             || fetch.offset > end
             || !log.epochs().vouches_for(last_epoch, fetch.offset, start)
+            || began.lacks_tombstones(log, fetch.offset, replica.high_watermark(), uptime_ms())
         {
             let (offset, before) = (fetch.offset, log.epochs().before(start));
-            return Err(PartitionError::FollowerOutOfRange { offset, start, end, before });
+            let committed = replica.high_watermark();
+            return Err(PartitionError::FollowerOutOfRange { offset, start, end, before, committed });
         }
         let fetched = replica.fetched(uptime_ms(), fetch)?;
         let slice = match fetch.offset == end {
