@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use transport::{CallError, Reply, Response};
 use wire::{FrameError, Request, RequestFrame, ResponseError};
 
-use super::{front::Front, reply::encoded};
+use super::{front::Front, reply::encoded, text};
 use crate::routing::{Route, Target, moved, route};
 
 /// A request about one group.
@@ -39,7 +39,13 @@ pub(super) fn seat(image: &Image, group: &str) -> Option<(Target, Route)> {
 }
 
 /// Hands the request to the group's coordinator as it came, and its answer back.
-pub(super) fn handle<R: GroupRequest>(front: &Arc<Front>, frame: RequestFrame) -> Result<Reply, FrameError> {
+pub(super) fn handle<R: GroupRequest>(
+    front: &Arc<Front>,
+    mut frame: RequestFrame,
+) -> Result<Reply, FrameError> {
+    // A join waits for minutes: it is not to keep the buffer that it came in.
+    frame.body = Bytes::copy_from_slice(&frame.body);
+    frame.client_id = frame.client_id.map(|id| text(id.as_str()));
     let (front, request) = (front.clone(), frame.decode_body::<R>()?);
     let answer = async move {
         match ask(&front, &request, &frame).await {
