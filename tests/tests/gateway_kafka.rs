@@ -124,7 +124,8 @@ async fn a_produce_request_is_split_by_leader_and_answered_in_its_order() {
     };
     for acks in [-1, 1] {
         let topics = vec![of("t", &[5, 0, 3]), of("gone", &[0]), of("t", &[1, 99, 2, 4])];
-        let request = ProduceRequest::default().with_acks(acks).with_timeout_ms(5_000).with_topic_data(topics);
+        let request =
+            ProduceRequest::default().with_acks(acks).with_timeout_ms(5_000).with_topic_data(topics);
         let answer = kafka.call_up_to(request, 12).await.unwrap();
         let told: Vec<Vec<(i32, i16)>> = answer
             .responses
@@ -134,17 +135,14 @@ async fn a_produce_request_is_split_by_leader_and_answered_in_its_order() {
         let unknown = ResponseError::UnknownTopicOrPartition.code();
         assert_eq!(
             told,
-            [
-                vec![(5, 0), (0, 0), (3, 0)],
-                vec![(0, unknown)],
-                vec![(1, 0), (99, unknown), (2, 0), (4, 0)]
-            ]
+            [vec![(5, 0), (0, 0), (3, 0)], vec![(0, unknown)], vec![(1, 0), (99, unknown), (2, 0), (4, 0)]]
         );
     }
     for number in 0..6 {
         assert_eq!(kafka.list_offset("t", number, -1).await, Ok(2), "partition {number}");
     }
-    let partitions = (0..6).map(|n| ListOffsetsPartition::default().with_partition_index(n).with_timestamp(-1));
+    let partitions =
+        (0..6).map(|n| ListOffsetsPartition::default().with_partition_index(n).with_timestamp(-1));
     let topic =
         ListOffsetsTopic::default().with_name(topic_name("t")).with_partitions(partitions.rev().collect());
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
@@ -214,10 +212,9 @@ async fn a_fetch_does_not_wait_for_a_leader_that_does_not_answer() {
     let begun = Instant::now();
     // acks=1: followers on the node that was stopped are still in sync.
     let write = kafka.produce("t", talking as i32, batch_of(&["news"]), 1);
-    let (response, written) = tokio::join!(
-        cluster.through(0).call_up_to(fetch(&asked, 20_000), 12),
-        async { write.await.unwrap().error_code }
-    );
+    let other = cluster.through(0);
+    let (response, written) =
+        tokio::join!(other.call_up_to(fetch(&asked, 20_000), 12), async { write.await.unwrap().error_code });
     assert_eq!(written, 0);
     let seen = told(&response.unwrap());
     assert_eq!((seen[0], seen[1].0), ((0, 0), 0));
