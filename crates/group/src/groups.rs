@@ -315,7 +315,7 @@ impl Groups {
         step: &mut Step,
     ) -> DeleteGroupsResponse {
         let results = request.groups_names.iter().map(|id| {
-            let refused = match self.groups.get(id.as_str()) {
+            let refused = match self.groups.get(id.as_str()).filter(|group| !group.is_nothing()) {
                 None => Some(ResponseError::GroupIdNotFound),
                 Some(group) if !group.is_empty() => Some(ResponseError::NonEmptyGroup),
                 Some(_) => {

@@ -37,6 +37,7 @@ impl TopicIndex {
     /// named again until no group has offsets of them.
     pub(crate) fn look(&mut self, topics: &dyn Topics) -> Vec<String> {
         let mut gone = Vec::new();
+        self.0.retain(|_, seen| seen.groups > 0);
         for (topic, seen) in &mut self.0 {
             let now = topics.by_name(topic).map(|(id, _)| id);
             match seen.id {
@@ -50,8 +51,7 @@ impl TopicIndex {
 
     /// A commit was checked against this topic.
     pub(crate) fn saw(&mut self, topic: &str, id: TopicId) {
-        if let Some(seen) = self.0.get_mut(topic) {
-            seen.id.get_or_insert(id);
-        }
+        // Its record comes a moment later, or never.
+        self.0.entry(topic.to_owned()).or_default().id.get_or_insert(id);
     }
 }
