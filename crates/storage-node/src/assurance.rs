@@ -103,7 +103,9 @@ mod tests {
     use super::*;
 
     fn image(version: u64) -> WatchedImage {
-        WatchedImage::fixed(Image { version, ..Image::default() })
+        let mut image = Image::default();
+        image.version = version;
+        WatchedImage::fixed(image)
     }
 
     #[tokio::test]
