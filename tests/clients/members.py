@@ -20,6 +20,7 @@ def sharing(arguments, join, produce):
     until("two members share", lambda: shared(members, partitions), poll)
     for n in range(arguments["records"]):
         produce(n % len(partitions), f"v{n}")
+    produce.flush()
     until("all is read", lambda: sum(len(m.values) for m in members) >= arguments["records"], poll)
     # What comes twice comes late.
     for_a_while(QUIET_S, poll)
@@ -53,6 +54,7 @@ def rebalancing(arguments, join, produce):
     first.close()
     until("the second member has all", lambda: second.owned == partitions, step)
     for_a_while(0.3, step)
+    produce.flush()
     count = next(sent)
     seen = lambda: set(first.values) | set(second.values)
     until("all is read", lambda: len(seen()) >= count, polling(members))

@@ -55,6 +55,15 @@ pub fn spoken(api_key: i16) -> Option<ApiVersions> {
 }
 
 impl ApiVersions {
+    /// The version that clients are told. Older librdkafkas (kcat in Debian's is one) compress only for who says that it speaks
+    /// the first version of Produce, in which they never ask; Kafka 4 says so for their sake, too (KAFKA-18659).
+    pub fn min_told(&self) -> i16 {
+        match self.api {
+            ApiKey::Produce => 0,
+            _ => self.min,
+        }
+    }
+
     pub fn contains(&self, version: i16) -> bool {
         (self.min..=self.max).contains(&version)
     }

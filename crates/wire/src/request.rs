@@ -9,6 +9,10 @@ use crate::{ApiVersions, Encoded, splice::SpliceBuf, spoken};
 /// A request's frame without its length: at least api key, version and correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
 
+/// Asking for all topics, librdkafka (2.16 as its predecessors) leaves room for a longer count and does not take it back. Kafka
+/// never looks at what is behind a request.
+const LONGER_THAN_READ: ApiKey = ApiKey::Metadata;
+
 /// A frame that cannot be read. Only [`FrameError::Version`] of ApiVersions can be answered; the rest ends the
 /// connection, since not even the form of an answer is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +59,7 @@ impl RequestFrame {
         let mut body = self.body.clone();
         let request = R::decode(&mut body, self.version)
             .map_err(|e| FrameError::Malformed { part: "request body", reason: e.to_string() })?;
-        match body.is_empty() {
+        match body.is_empty() || self.api == LONGER_THAN_READ {
             true => Ok(request),
             false => {
                 let reason = format!("{} bytes are left over", body.len());
@@ -159,6 +163,17 @@ mod tests {
         longer.put_u8(1);
         let parsed = RequestFrame::parse(longer.freeze()).unwrap();
         assert!(parsed.decode_body::<ApiVersionsRequest>().is_err());
+    }
+
+    #[test]
+    fn librdkafka_may_ask_for_all_topics() {
+        let mut sent = BytesMut::from(&frame(&MetadataRequest::default(), 13)[..]);
+        let body_at = sent.len() - 4;
+        sent.truncate(body_at);
+        // A count in four bytes, of which the first is read: null. Then two flags, and no tagged fields.
+        sent.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0]);
+        let parsed = RequestFrame::parse(sent.freeze()).unwrap();
+        assert_eq!(parsed.decode_body::<MetadataRequest>().unwrap().topics, None);
     }
 
     #[test]

@@ -190,31 +190,34 @@ class Member:
         self.consumer.close()
 
 
-def producing(bootstrap, arguments):
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
+class Producing:
+    def __init__(self, bootstrap, arguments):
+        self.topic = arguments["topic"]
+        self.producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
 
-    def send(partition, value):
-        producer.produce(arguments["topic"], partition=partition, value=value)
-        producer.poll(0)
+    def __call__(self, partition, value):
+        self.producer.produce(self.topic, partition=partition, value=value)
+        self.producer.poll(0)
 
-    return send
+    def flush(self):
+        assert self.producer.flush(WITHIN_S) == 0
 
 
 def group(bootstrap, arguments):
     join = lambda: Member(bootstrap, arguments)
-    return sharing(arguments, join, producing(bootstrap, arguments))
+    return sharing(arguments, join, Producing(bootstrap, arguments))
 
 
 def rebalance(bootstrap, arguments):
     join = lambda: Member(bootstrap, arguments)
-    return rebalancing(arguments, join, producing(bootstrap, arguments))
+    return rebalancing(arguments, join, Producing(bootstrap, arguments))
 
 
 def cooperative(bootstrap, arguments):
     classic = arguments["protocol"] == "classic"
     more = {"partition.assignment.strategy": "cooperative-sticky"} if classic else {}
     join = lambda: Member(bootstrap, arguments, **more)
-    return rebalancing(arguments, join, producing(bootstrap, arguments))
+    return rebalancing(arguments, join, Producing(bootstrap, arguments))
 
 
 def commit(bootstrap, arguments):
@@ -303,7 +306,8 @@ def create_partitions(bootstrap, arguments):
 
 def delete_records(bootstrap, arguments):
     place = TopicPartition(arguments["topic"], arguments["partition"], arguments["before"])
-    low = done(admin_of(bootstrap).delete_records([place])).low_watermark
+    admin = admin_of(bootstrap)
+    low = done(admin.delete_records([place])).low_watermark
     first = read(bootstrap, arguments, "earliest", 1)[0]
     return {"low": low, "first": first.offset()}
 

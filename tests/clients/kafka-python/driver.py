@@ -166,8 +166,6 @@ class Member(ConsumerRebalanceListener):
             self.kept = set(self.owned)
 
     def on_partitions_revoked(self, revoked):
-        if revoked:
-            self.consumer.commit()
         self.on_partitions_lost(revoked)
 
     def on_partitions_lost(self, lost):
@@ -177,9 +175,12 @@ class Member(ConsumerRebalanceListener):
     def live(self):
         try:
             while not self.leaves.is_set():
-                for found in self.consumer.poll(POLL_MS).values():
+                polled = self.consumer.poll(POLL_MS)
+                for found in polled.values():
                     self.values.extend(values_of(found))
-            self.consumer.commit()
+                # Not when partitions are revoked: a listener may not wait for a commit.
+                if polled:
+                    self.consumer.commit()
             self.consumer.close()
         except BaseException as failure:
             self.failure = failure
@@ -197,22 +198,29 @@ class Member(ConsumerRebalanceListener):
         assert not self.thread.is_alive()
 
 
-def producing(bootstrap, arguments):
-    producer = KafkaProducer(bootstrap_servers=bootstrap.split(","))
-    return lambda partition, value: producer.send(arguments["topic"], partition=partition, value=value.encode())
+class Producing:
+    def __init__(self, bootstrap, arguments):
+        self.topic = arguments["topic"]
+        self.producer = KafkaProducer(bootstrap_servers=bootstrap.split(","))
+
+    def __call__(self, partition, value):
+        self.producer.send(self.topic, partition=partition, value=value.encode())
+
+    def flush(self):
+        self.producer.flush(WITHIN_S)
 
 
 def group(bootstrap, arguments):
-    return sharing(arguments, lambda: Member(bootstrap, arguments), producing(bootstrap, arguments))
+    return sharing(arguments, lambda: Member(bootstrap, arguments), Producing(bootstrap, arguments))
 
 
 def rebalance(bootstrap, arguments):
-    return rebalancing(arguments, lambda: Member(bootstrap, arguments), producing(bootstrap, arguments))
+    return rebalancing(arguments, lambda: Member(bootstrap, arguments), Producing(bootstrap, arguments))
 
 
 def cooperative(bootstrap, arguments):
     more = {"partition_assignment_strategy": [CooperativeStickyAssignor]}
-    return rebalancing(arguments, lambda: Member(bootstrap, arguments, **more), producing(bootstrap, arguments))
+    return rebalancing(arguments, lambda: Member(bootstrap, arguments, **more), Producing(bootstrap, arguments))
 
 
 def commit(bootstrap, arguments):

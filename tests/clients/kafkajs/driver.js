@@ -186,7 +186,7 @@ async function refused(call) {
   try {
     await call();
   } catch (error) {
-    const first = error.groups?.[0]?.error ?? error.errors?.[0] ?? error;
+    const first = error.groups?.[0]?.error ?? error.errors?.[0] ?? error.cause ?? error;
     if (typeof first.code !== 'number') throw error;
     return first.code;
   }
@@ -197,7 +197,7 @@ async function createTopic(admin, args) {
   const configEntries = Object.entries(args.configs).map(([name, value]) => ({ name, value }));
   const { topic, partitions: numPartitions, replication: replicationFactor } = args;
   const topics = [{ topic, numPartitions, replicationFactor, configEntries }];
-  await admin.createTopics({ topics, validateOnly: true });
+  await admin.createTopics({ topics, validateOnly: true, waitForLeaders: false });
   if (!(await admin.createTopics({ topics }))) throw new Error('the topic was there');
   // It says false for this one error.
   return { again: (await admin.createTopics({ topics })) ? 0 : TOPIC_ALREADY_EXISTS };
@@ -235,6 +235,8 @@ async function createPartitions(admin, args) {
 
 async function deleteRecords(admin, args, bootstrap) {
   const { topic, partition, before } = args;
+  // It looks for the leader only among topics that it was asked for before.
+  await admin.fetchTopicOffsets(topic);
   await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(before) }] });
   const low = (await admin.fetchTopicOffsets(topic)).find(p => p.partition === partition).low;
   const [first] = await take(bootstrap, args, 1);
@@ -329,7 +331,7 @@ const FEATURES = {
 const ABSENT = {
   assign: 'its consumers are always members of a group',
   cooperative: 'it has no cooperative assignor',
-  'delete-offsets': 'its admin client has no call to delete a group’s offsets',
+  'delete-offsets': "its admin client has no call to delete a group's offsets",
 };
 
 async function main([feature, bootstrap, args]) {

@@ -149,14 +149,13 @@ class Member(Running):
         super().tells(line)
         if "rebalanced" not in line:
             return
-        partitions = {int(n) for n in re.findall(r"\[(\d+)\]", line.split("rebalanced")[1])}
-        if "assign" in line.split("):")[1].split(":")[0]:
-            self.owned = self.owned | partitions
-            self.kept = self.kept if self.kept is not None else set(self.owned)
-        else:
-            # An eager member gives up all that it has, whatever is named.
+        partitions = {int(n) for n in re.findall(r"\[(\d+)\]", line)}
+        if "revoke" in line:
             self.owned = self.owned - partitions
             self.kept = (self.kept or set()) - partitions
+        elif partitions:
+            self.owned = self.owned | partitions
+            self.kept = self.kept if self.kept is not None else set(self.owned)
 
     def poll(self):
         assert self.process.poll() is None, self.lines
@@ -167,36 +166,37 @@ class Member(Running):
         self.end()
 
 
-def producing(bootstrap, arguments):
-    """A run of kcat for each partition, which writes what comes in."""
-    runs = {}
+AT_ONCE = 50
 
-    def send(partition, value):
-        run = runs.get(partition)
-        if run is None:
-            run = subprocess.Popen(
-                ["kcat", "-b", bootstrap, "-P", "-t", arguments["topic"], "-p", str(partition), "-X", "linger.ms=0"],
-                text=True,
-                stdin=subprocess.PIPE,
-            )
-            runs[partition] = run
-        run.stdin.write(value + "\n")
-        run.stdin.flush()
 
-    return send
+class Producing:
+    """kcat reads its input in blocks, so a run of it takes what has come together; to any partition."""
+
+    def __init__(self, bootstrap, arguments):
+        self.bootstrap, self.topic, self.values = bootstrap, arguments["topic"], []
+
+    def __call__(self, _partition, value):
+        self.values.append(value)
+        if len(self.values) == AT_ONCE:
+            self.flush()
+
+    def flush(self):
+        lines = "".join(value + "\n" for value in self.values)
+        self.values.clear()
+        kcat(self.bootstrap, "-P", "-t", self.topic, "-X", "sticky.partitioning.linger.ms=0", stdin=lines)
 
 
 def group(bootstrap, arguments):
-    return sharing(arguments, lambda: Member(bootstrap, arguments), producing(bootstrap, arguments))
+    return sharing(arguments, lambda: Member(bootstrap, arguments), Producing(bootstrap, arguments))
 
 
 def rebalance(bootstrap, arguments):
-    return rebalancing(arguments, lambda: Member(bootstrap, arguments), producing(bootstrap, arguments))
+    return rebalancing(arguments, lambda: Member(bootstrap, arguments), Producing(bootstrap, arguments))
 
 
 def cooperative(bootstrap, arguments):
     how = ["-X", "partition.assignment.strategy=cooperative-sticky"]
-    return rebalancing(arguments, lambda: Member(bootstrap, arguments, *how), producing(bootstrap, arguments))
+    return rebalancing(arguments, lambda: Member(bootstrap, arguments, *how), Producing(bootstrap, arguments))
 
 
 def commit(bootstrap, arguments):

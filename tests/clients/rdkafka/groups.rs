@@ -69,6 +69,7 @@ impl Member {
         if let Some(message) = self.consumer.poll(POLL) {
             let message = message.context("poll")?;
             self.values.push(String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned());
+            self.consumer.store_offset_from_message(&message)?;
         }
         Ok(())
     }
@@ -109,6 +110,8 @@ impl Driver {
     pub(super) fn join(&self, assignor: &str) -> anyhow::Result<Member> {
         let mut config = self.config();
         config.set("group.id", &self.arguments.group).set("enable.auto.commit", "false");
+        // A consumer that is dropped polls until it is closed: what it is given then counts as read otherwise.
+        config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "100");
         config.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "300");
         config.set("partition.assignment.strategy", assignor);
