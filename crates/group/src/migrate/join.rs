@@ -68,6 +68,11 @@ fn try_join(
     id: &str,
     said: EmbeddedSubscription,
 ) -> Result<JoinGroupResponse, ResponseError> {
+    let is_known = draft.members.contains_key(id);
+    if !is_known && said.owned.iter().any(|(_, partitions)| !partitions.is_empty()) {
+        // It was a member, and does not know yet that it was fenced: others may have what it still owns.
+        return Err(ResponseError::UnknownMemberId);
+    }
     admit_classic(draft, turn, &request.member_id, request.group_instance_id.as_deref(), id)?;
     let owned = Embedded::existing(&said.owned, turn.topics);
     let changed = subscribe(draft, caller, request, id, said);

@@ -9,7 +9,7 @@ use crate::GroupConfig;
 /// Two members that have joined at the same time; the leader first.
 fn two(bench: &mut Bench) -> (String, String) {
     let tokens = [bench.join(3, join("", &["range"])), bench.join(3, join("", &["range"]))];
-    bench.pass(20_000);
+    bench.pass(1500);
     let joined = tokens.map(|token| bench.joined(token).unwrap());
     assert!(joined.iter().all(|joined| joined.error_code == 0 && joined.generation_id == 1));
     let leader = joined.iter().find(|joined| joined.leader == joined.member_id).unwrap();
@@ -169,7 +169,7 @@ fn the_protocol_is_one_that_all_support_and_most_prefer() {
     assert_eq!(bench.joined(stranger).unwrap().error_code, inconsistent);
     let other = bench.join(3, join("", &["a"]).with_protocol_type(text("connect")));
     assert_eq!(bench.joined(other).unwrap().error_code, inconsistent);
-    bench.pass(20_000);
+    bench.pass(1500);
     for token in tokens {
         let joined = bench.joined(token).unwrap();
         assert_eq!(joined.protocol_name.unwrap().as_str(), "b");

@@ -48,7 +48,7 @@ fn a_static_member_of_a_classic_group_is_replaced_without_a_rebalance() {
     let mut bench = Bench::new();
     let join = |member: &str| join(member, &["range"]).with_group_instance_id(Some(text("i")));
     let first = bench.join(9, join(""));
-    bench.pass(20_000);
+    bench.pass(1500);
     let old = bench.joined(first).unwrap();
     let synced = bench
         .sync(sync(&old.member_id, 1, &[(&old.member_id, &[0, 1])]).with_group_instance_id(Some(text("i"))));
@@ -82,7 +82,7 @@ fn a_static_member_that_brings_other_topics_causes_a_rebalance() {
             .with_group_instance_id(Some(text("i")))
     };
     let first = bench.join(9, with(&["t"]));
-    bench.pass(20_000);
+    bench.pass(1500);
     let old = bench.joined(first).unwrap();
     let synced = bench
         .sync(sync(&old.member_id, 1, &[(&old.member_id, &[0])]).with_group_instance_id(Some(text("i"))));
@@ -95,7 +95,7 @@ fn a_static_member_that_brings_other_topics_causes_a_rebalance() {
 fn an_administrator_removes_a_static_member_by_its_instance() {
     let mut bench = Bench::new();
     let first = bench.join(9, join("", &["range"]).with_group_instance_id(Some(text("i"))));
-    bench.pass(20_000);
+    bench.pass(1500);
     bench.joined(first).unwrap();
     let unknown = ResponseError::UnknownMemberId.code();
     assert_eq!(bench.leave(&[("", Some("j")), ("", Some("i")), ("x", None)]), [unknown, 0, unknown]);

@@ -65,12 +65,20 @@ impl World {
             }
             (_, Some(at_ms)) => {
                 self.bench.now_ms = self.bench.now_ms.max(at_ms);
+                let log = self.bench.log.len();
                 self.bench.tick();
+                self.bench.log[log..].iter().for_each(|entry| self.trace(entry));
             }
             (_, None) => self.bench.now_ms += 100,
         }
         self.deliver(faults);
         self.check();
+    }
+
+    fn trace(&self, what: impl std::fmt::Debug) {
+        if std::env::var("TRACE").is_ok_and(|seed| seed == self.seed.to_string()) {
+            eprintln!("{} {what:?}", self.bench.now_ms);
+        }
     }
 
     fn act(&mut self, id: u64, faults: bool) {
@@ -83,7 +91,10 @@ impl World {
         // It gave up waiting for what it asked before.
         self.waiting.retain(|_, waiting| *waiting != id);
         let (version, call) = client.act(now_ms);
+        self.trace((id, &call));
+        let log = self.bench.log.len();
         let token = self.bench.send(version, call);
+        self.bench.log[log..].iter().for_each(|entry| self.trace(entry));
         self.waiting.insert(token, id);
         if faults && self.random.one_in(3) {
             self.commit(id);
@@ -115,6 +126,7 @@ impl World {
             let Some(id) = self.waiting.remove(&token) else { continue };
             let lost = faults && self.random.one_in(12);
             let now_ms = self.bench.now_ms;
+            self.trace((id, lost, &answer));
             let Some(client) = self.clients.get_mut(&id) else { continue };
             client.hear((!lost).then_some(answer), now_ms);
         }
