@@ -8,9 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use group::{OFFSETS_TOPIC, partition_of};
 use rustix::process::Signal;
 use tests::{
     Cluster, ClusterSpec, KafkaClient, batch_of,
+    consumer::{Member, Protocol, share_all},
     replicated::{MIN_TWO, THREE, WITHIN, in_sync, node, partition, replicated},
     sequenced_batch, wait_until,
 };
@@ -18,7 +20,7 @@ use wire::{
     BrokerId, ResponseError, StrBytes, WireTopicName,
     messages::{
         CreateTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, FetchResponse,
-        ListOffsetsRequest, MetadataRequest, ProduceRequest,
+        ListGroupsRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
         create_topics_request::{CreatableReplicaAssignment, CreatableTopic},
         describe_configs_request::DescribeConfigsResource,
         fetch_request::{FetchPartition, FetchTopic},
@@ -223,6 +225,81 @@ async fn a_fetch_does_not_wait_for_a_leader_that_does_not_answer() {
     assert!(seen[1].1 > 0, "{seen:?}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     cluster.process(&node(leaders[silent])).signal(Signal::CONT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_session_says_only_what_has_changed() {
+    let cluster = replicated(6).await;
+    let kafka = cluster.through(0);
+    let all: Vec<(i32, i64)> = (0..6).map(|n| (n, 0)).collect();
+    let begun = kafka.call_up_to(fetch(&all, 200).with_session_epoch(0), 12).await.unwrap();
+    assert_ne!(begun.session_id, 0);
+    assert_eq!(told(&begun).len(), 6);
+    let next = |epoch| {
+        fetch(&[], 200).with_topics(Vec::new()).with_session_id(begun.session_id).with_session_epoch(epoch)
+    };
+    // High watermarks that were not known at once may still come.
+    let quiet = kafka.call_up_to(next(1), 12).await.unwrap();
+    assert!(told(&quiet).iter().all(|seen| *seen == (0, 0)), "{quiet:?}");
+    assert_eq!(kafka.produce("t", 4, batch_of(&["news"]), -1).await.unwrap().error_code, 0);
+    let news = kafka.call_up_to(next(2), 12).await.unwrap();
+    let numbers: Vec<i32> =
+        news.responses.iter().flat_map(|t| &t.partitions).map(|p| p.partition_index).collect();
+    assert_eq!(numbers, [4]);
+    let skipped = kafka.call_up_to(next(7), 12).await.unwrap();
+    assert_eq!(skipped.error_code, ResponseError::InvalidFetchSessionEpoch.code());
+    let other = cluster.through(0).call_up_to(next(3), 12).await.unwrap();
+    assert_eq!(other.error_code, ResponseError::FetchSessionIdNotFound.code(), "of another connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_at_two_gateways_are_one_group_and_outlive_its_coordinator() {
+    let mut cluster = Cluster::start(ClusterSpec { gateways: 2, ..THREE }).await;
+    assert_eq!(cluster.through(0).create_replicated("t", 4, 3, MIN_TWO).await, 0);
+    in_sync(&cluster, 3).await;
+    let addresses = [cluster.gateway_kafka_address(0), cluster.gateway_kafka_address(1)];
+    for protocol in [Protocol::Eager, Protocol::Cooperative, Protocol::Consumer] {
+        let group = format!("{protocol:?}");
+        let members = addresses.each_ref().map(|at| Member::join(at, &group, "t", protocol));
+        wait_until(&format!("{group}: the members share"), WITHIN, || async {
+            share_all(&members.each_ref(), 4) && members.iter().all(|m| !m.owned().is_empty())
+        })
+        .await;
+        let coordinator = partition(&cluster, OFFSETS_TOPIC, partition_of(&group, 50)).await.leader;
+        let coordinator = node(coordinator.expect("somebody coordinates").0 as usize);
+        let written = |round: &str| (0..4).map(|n| format!("{group}-{round}-{n}")).collect::<Vec<_>>();
+        write(&cluster, &written("before")).await;
+        see(&members, &written("before")).await;
+        cluster.kill(&coordinator);
+        write(&cluster, &written("after")).await;
+        see(&members, &written("after")).await;
+        let listed = cluster.through(1).call(ListGroupsRequest::default()).await.unwrap();
+        assert!(listed.groups.iter().any(|g| g.group_id.as_str() == group), "{listed:?}");
+        drop(members);
+        cluster.start_one(&coordinator);
+        cluster.ready().await;
+        in_sync(&cluster, 3).await;
+    }
+}
+
+/// Writes a value to each partition of `t`.
+async fn write(cluster: &Cluster, values: &[String]) {
+    let kafka = cluster.through(0);
+    for (number, value) in (0..).zip(values) {
+        wait_until(&format!("{value} is written"), WITHIN, || async {
+            kafka.produce("t", number, batch_of(&[value]), -1).await.is_ok_and(|p| p.error_code == 0)
+        })
+        .await;
+    }
+}
+
+/// Waits until the members have seen all of these.
+async fn see(members: &[Member], values: &[String]) {
+    wait_until(&format!("{values:?} are seen"), WITHIN, || async {
+        let seen: Vec<String> = members.iter().flat_map(Member::seen).map(|seen| seen.value).collect();
+        values.iter().all(|value| seen.contains(value))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,10 @@ const OF_NODES_ONLY: [ApiKey; 3] =
 
 pub(super) fn answer() -> ApiVersionsResponse {
     let api = |v: &wire::ApiVersions| {
-        ApiVersion::default().with_api_key(v.api as i16).with_min_version(v.min_told()).with_max_version(v.max)
+        ApiVersion::default()
+            .with_api_key(v.api as i16)
+            .with_min_version(v.min_told())
+            .with_max_version(v.max)
     };
     let spoken = SPOKEN.iter().filter(|v| !OF_NODES_ONLY.contains(&v.api));
     ApiVersionsResponse::default().with_api_keys(spoken.map(api).collect())

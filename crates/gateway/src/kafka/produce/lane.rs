@@ -90,12 +90,9 @@ async fn run(
         let begun = client.begin(&job.request, VERSION, job.slices).await;
         let failed = begun.as_ref().err().cloned();
         let _ = job.begun.send(begun);
-        match failed {
-            Some(error @ (CallError::NotSent { .. } | CallError::Lost { .. })) => {
-                return fail(jobs, error).await;
-            }
-            // What is wrong with one request is not wrong with the connection.
-            Some(_) | None => {}
+        // What is wrong with one request only is not wrong with the connection.
+        if let Some(error @ (CallError::NotSent { .. } | CallError::Lost { .. })) = failed {
+            return fail(jobs, error).await;
         }
     }
 }
