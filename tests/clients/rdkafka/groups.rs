@@ -11,7 +11,7 @@ use rdkafka::{
     ClientContext, Message, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseProducer, BaseRecord},
 };
 use serde_json::{Value, json};
 

@@ -46,7 +46,7 @@ impl Column {
         match self {
             Column::Kcat => "kcat",
             Column::Confluent => "confluent-kafka",
-            Column::ConfluentConsumer => "the same, `group.protocol=consumer`",
+            Column::ConfluentConsumer => "the same with `group.protocol=consumer`",
             Column::KafkaPython => "kafka-python",
             Column::Kafkajs => "kafkajs",
             Column::Rdkafka => "rdkafka (Rust)",
@@ -61,7 +61,11 @@ impl Column {
         }
     }
 
+    /// Nothing where the column before it is of the same client.
     pub async fn version(self) -> anyhow::Result<String> {
+        if self == Column::ConfluentConsumer {
+            return Ok(String::new());
+        }
         let told = self.drive("version", "", &Value::Null).await?;
         Ok(told["ok"]["version"].as_str().context("a version")?.to_owned())
     }

@@ -42,7 +42,7 @@ impl Matrix {
         let mut line = String::from("\n| ---");
         for column in Column::ALL {
             let version = self.versions.get(&column).map_or("", String::as_str);
-            let _ = write!(text, " | {} {version}", column.heading());
+            let _ = write!(text, " | {}", format!("{} {version}", column.heading()).trim_end());
             line.push_str(" | ---");
         }
         text.push_str(" |");
