@@ -111,7 +111,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 3000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_compacted_log_holds_what_the_model_holds(steps in proptest::collection::vec(any_step(), 1..50)) {
