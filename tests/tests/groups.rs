@@ -155,11 +155,11 @@ async fn a_group_goes_from_one_protocol_to_the_other_and_back() {
     wait_until("both protocols share", WITHIN, || async { share_all(&[&old, &new], 4) && new.owned().len() == 2 })
         .await;
     fill(&cluster.kafka(0), 4, 0, 5).await;
-    old.leave();
+    let mut read = old.leave();
     wait_until("the new one has everything", WITHIN, || async { share_all(&[&new], 4) }).await;
     let old = join(Protocol::Eager);
     wait_until("they share again", WITHIN, || async { share_all(&[&old, &new], 4) && old.owned().len() == 2 }).await;
-    let read = new.leave();
+    read.extend(new.leave());
     wait_until("the classic one has everything", WITHIN, || async { share_all(&[&old], 4) }).await;
     fill(&cluster.kafka(0), 4, 5, 5).await;
     wait_until("everything is read", WITHIN, || async {
