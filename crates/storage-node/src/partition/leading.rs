@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use commitlog::{AppendError, Appended, Log, LogError, LogSlice};
 use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset};
+use records::BatchHeader;
 use replica::{FollowerFetch, ProducerRefusal, Proposal, Replica, ReplicaRefusal};
 
 use super::{Began, LocalPartition, State, flushes, given, log_end};
@@ -96,6 +97,7 @@ impl LocalPartition {
                 Some(reason) => Err(PartitionError::BehindRefused(reason)),
                 None => may_append(replica, all, room).and_then(|()| {
                     let led_ms = uptime_ms().saturating_sub(*leads_since_ms);
+                    check_first(log, batches, led_ms)?;
                     log.append_as_leader(batches, epoch, now_ms).map_err(|e| refusal(e, led_ms))
                 }),
             };
@@ -271,6 +273,29 @@ pub(super) fn refusal(error: AppendError, led_ms: u64) -> PartitionError {
             PartitionError::EarlierUnderWay(error)
         }
         error => error.into(),
+    }
+}
+
+/// To a new leader, a producer that it does not know must come with its first batch: another one may have been sent before,
+/// and refused when this node did not lead yet. A client whose later batch is acknowledged holds the earlier one for
+/// acknowledged as well (librdkafka does), and it would be lost. Later a producer may start anywhere (KIP-360).
+pub(super) fn check_first(log: &Log, batches: &[u8], led_ms: u64) -> Result<(), PartitionError> {
+    if led_ms >= SETTLES_MS {
+        return Ok(());
+    }
+    match BatchHeader::parse(batches) {
+        Ok(header) if header.has_producer_id() && header.base_sequence > 0 => {
+            let (producer, got) = (header.producer_id, header.base_sequence);
+            match log.producers().get(producer) {
+                Some(_) => Ok(()),
+                None => {
+                    let gap = ProducerRefusal::OutOfOrderSequence { producer, expected: 0, got };
+                    Err(PartitionError::EarlierUnderWay(gap.into()))
+                }
+            }
+        }
+        // What is no batch is refused for that.
+        _ => Ok(()),
     }
 }
 

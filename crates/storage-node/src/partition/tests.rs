@@ -306,6 +306,34 @@ fn a_gap_at_a_new_leader_is_a_batch_that_comes_again() {
     assert_eq!(leading::refusal(gap.into(), 5_000).code(), wire::ResponseError::OutOfOrderSequenceNumber);
 }
 
+/// A producer's first batch reached a node before it led, and was refused; the second one came a moment later, and was taken:
+/// an unknown producer may start anywhere. librdkafka, which knows that its batches are taken in order, then held the first one
+/// for acknowledged as well.
+#[test]
+fn a_new_leader_takes_no_producers_second_batch_before_its_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let partition = alone(dir.path(), TopicConfig::default());
+    let send = |sequence| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.producer(domain::ProducerId(7), domain::ProducerEpoch(0), sequence);
+        builder.push(1_000, None, Some(b"x"), &[]);
+        let appended = partition.append(&builder.build(), true, true, 2_000);
+        appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
+    };
+    partition.adopt(&led_by(FOLLOWER, 1, &[LEADER, FOLLOWER], 1), None);
+    assert_eq!(send(0), Err(wire::ResponseError::NotLeaderOrFollower));
+    partition.adopt(&led_by(LEADER, 2, &[LEADER], 1), None);
+    assert_eq!(send(1), Err(wire::ResponseError::NotLeaderOrFollower));
+    assert_eq!(send(0), Ok(Offset(0)));
+    assert_eq!(send(1), Ok(Offset(1)));
+    // One that was forgotten goes on where it was, once nothing before it can be under way.
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.producer(domain::ProducerId(8), domain::ProducerEpoch(0), 5).push(1_000, None, Some(b"x"), &[]);
+    let midway = builder.build();
+    let checked = |led_ms| partition.with_log(|log| leading::check_first(log, &midway, led_ms).is_ok());
+    assert_eq!((checked(4_999), checked(5_000)), (Some(false), Some(true)));
+}
+
 /// Retention had removed the leader's older epochs, so that nothing spoke against a follower whose foreign records ended
 /// exactly at the leader's log start: it joined the ISR with them.
 #[test]
