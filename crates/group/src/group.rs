@@ -97,6 +97,7 @@ impl Group {
         }
         self.kept = Kept::Nothing;
         // Who was given an id may still come with it, if the group was empty. Else it is a consumer group now.
+        self.rebalances_at_once = false;
         let pending = match self.classic.phase {
             Phase::Empty => std::mem::take(&mut self.classic.pending),
             _ => Default::default(),
@@ -119,6 +120,7 @@ impl Group {
         if makes && !matches!(self.kept, Kept::Consumer(_)) {
             self.kept = Kept::Consumer(Default::default());
             self.classic = Classic::default();
+            self.rebalances_at_once = false;
         }
         let Kept::Consumer(group) = &mut self.kept else { return };
         let ends = matches!(entry, Entry::ConsumerGroup { value: None, .. });
@@ -199,8 +201,8 @@ impl Group {
             Kept::Classic(kept) => Some(&**kept),
             Kept::Nothing => None,
         };
-        let nothing_was =
-            kept.is_none() && self.classic.members.is_empty() && self.classic.phase == Phase::Empty;
+        let was_empty = kept.is_none_or(|kept| kept.members.is_empty());
+        let nothing_was = was_empty && self.classic.members.is_empty() && self.classic.phase == Phase::Empty;
         (!nothing_was).then(|| self.classic.begin_again(kept, now_ms))
     }
 

@@ -9,6 +9,7 @@ use wire::{
     messages::{
         DeleteGroupsRequest, DeleteGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse,
         OffsetFetchResponse, delete_groups_response::DeletableGroupResult,
+        offset_fetch_request::OffsetFetchRequestGroup,
     },
 };
 
@@ -151,7 +152,8 @@ impl Groups {
                 Some(Answer::DeleteGroups(self.delete_groups(moment, topics, request, &mut step)))
             }
             Call::OffsetFetch(request) => {
-                let fetch = |of: &_| offsets::fetch(self.found(of), of, topics);
+                let fetch =
+                    |of: &OffsetFetchRequestGroup| offsets::fetch(self.found(&of.group_id), of, topics);
                 let groups = request.groups.iter().map(fetch).collect();
                 Some(Answer::OffsetFetch(OffsetFetchResponse::default().with_groups(groups)))
             }
@@ -300,11 +302,9 @@ impl Groups {
         }
     }
 
-    fn found(
-        &self,
-        request: &wire::messages::offset_fetch_request::OffsetFetchRequestGroup,
-    ) -> Option<&Group> {
-        self.groups.get(request.group_id.as_str()).filter(|group| !group.is_nothing())
+    /// The group, if there is anything to it.
+    pub(crate) fn found(&self, id: &str) -> Option<&Group> {
+        self.groups.get(id).filter(|group| !group.is_nothing())
     }
 
     fn delete_groups(
@@ -336,7 +336,7 @@ impl Groups {
         request: &OffsetDeleteRequest,
         step: &mut Step,
     ) -> OffsetDeleteResponse {
-        if !self.groups.contains_key(request.group_id.as_str()) {
+        if self.found(&request.group_id).is_none() {
             return OffsetDeleteResponse::default().with_error_code(ResponseError::GroupIdNotFound.code());
         }
         self.turn(&request.group_id, moment, topics, step, |group, turn, _| {

@@ -59,7 +59,7 @@ impl Groups {
     }
 
     fn describe_one(&self, id: &GroupId, version: i16) -> describe_groups_response::DescribedGroup {
-        let group = self.groups.get(id.as_str()).filter(|group| !group.is_nothing());
+        let group = self.found(id);
         let why = match group {
             Some(Group { kept: Kept::Consumer(_), .. }) => "is not a classic group",
             Some(group) => return group.classic.describe(),
@@ -80,7 +80,7 @@ impl Groups {
         topics: &dyn Topics,
     ) -> ConsumerGroupDescribeResponse {
         let describe = |id: &GroupId| {
-            let group = self.groups.get(id.as_str()).filter(|group| !group.is_nothing());
+            let group = self.found(id);
             let described = match group {
                 Some(Group { kept: Kept::Consumer(group), .. }) => group.describe(topics),
                 Some(_) => consumer_not_found(id, "is not a consumer group"),

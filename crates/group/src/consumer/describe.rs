@@ -16,7 +16,7 @@ impl Consumer {
                 .with_client_id(wire(&subscription.client_id))
                 .with_client_host(wire(&subscription.client_host))
                 .with_subscribed_topic_names(subscription.topics.iter().map(|t| wire(t).into()).collect())
-                .with_subscribed_topic_regex(Some(wire(subscription.regex.as_deref().unwrap_or_default())))
+                .with_subscribed_topic_regex(subscription.regex.as_deref().map(wire))
                 .with_assignment(assignment(&member.current.assigned, topics))
                 .with_target_assignment(assignment(&target::target_of(self, id), topics))
                 // 0: classic, 1: consumer.

@@ -122,7 +122,8 @@ fn check_member(
     match (member.is_classic(), member.epoch() == epoch) {
         (true, false) => Err(ResponseError::IllegalGeneration),
         (false, _) if version < MEMBER_EPOCH_VERSION => Err(ResponseError::UnsupportedVersion),
-        (false, false) => Err(ResponseError::StaleMemberEpoch),
-        (_, true) => Ok(()),
+        // The epoch of one that has left for now is no epoch to commit under.
+        (false, same) if !same || epoch < 0 => Err(ResponseError::StaleMemberEpoch),
+        _ => Ok(()),
     }
 }

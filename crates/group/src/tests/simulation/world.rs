@@ -27,6 +27,7 @@ pub(super) struct World {
     /// Whose calls wait.
     pub(super) waiting: BTreeMap<Token, u64>,
     pub(super) made: u64,
+    ticks: usize,
     /// What was committed, and when nothing else says so must be read.
     committed: BTreeMap<i32, i64>,
 }
@@ -46,6 +47,7 @@ impl World {
             clients: BTreeMap::new(),
             waiting: BTreeMap::new(),
             made: 0,
+            ticks: 0,
             committed: BTreeMap::new(),
         }
     }
@@ -67,6 +69,7 @@ impl World {
                 self.bench.now_ms = self.bench.now_ms.max(at_ms);
                 let log = self.bench.log.len();
                 self.bench.tick();
+                self.ticks += 1;
                 self.bench.log[log..].iter().for_each(|entry| self.trace(entry));
             }
             (_, None) => self.bench.now_ms += 100,
@@ -175,6 +178,7 @@ impl World {
 
     /// Without faults everything comes in order: all are members, all partitions are owned, evenly.
     pub(super) fn calm(&mut self) {
+        self.ticks = 0;
         let until_ms = self.bench.now_ms + 200_000;
         while self.bench.now_ms < until_ms {
             self.step(false);
@@ -186,6 +190,7 @@ impl World {
             self.step(false);
         }
         self.is_in_order();
+        assert!(self.ticks < 1000, "seed {}: {} ticks in five minutes", self.seed, self.ticks);
     }
 
     fn is_in_order(&self) {
