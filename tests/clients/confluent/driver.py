@@ -152,6 +152,11 @@ def seek_time(bootstrap, arguments):
 # --- groups
 
 
+# There was nothing to commit; or the group has moved on to its next epoch, of which this member hears with the heartbeat that
+# is under way (KIP-848), and what it has read since its last commit comes again.
+UNCOMMITTED = (confluent_kafka.KafkaError._NO_OFFSET, confluent_kafka.KafkaError.STALE_MEMBER_EPOCH)
+
+
 class Member:
     def __init__(self, bootstrap, arguments, **more):
         self.values, self.owned, self.kept = [], set(), None
@@ -183,7 +188,7 @@ class Member:
         try:
             self.consumer.commit(asynchronous=False)
         except KafkaException as error:
-            if error.args[0].code() != confluent_kafka.KafkaError._NO_OFFSET:
+            if error.args[0].code() not in UNCOMMITTED:
                 raise
 
     def close(self):
