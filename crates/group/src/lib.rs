@@ -11,6 +11,7 @@ mod failed;
 mod group;
 mod groups;
 mod home;
+mod kept;
 mod list;
 mod migrate;
 mod offsets;
