@@ -34,7 +34,8 @@ pub(crate) struct Life {
     pub(crate) owned: BTreeMap<i32, Option<i64>>,
     /// What it is on its way to, and when it will be there.
     pub(crate) coming: Option<(u64, BTreeSet<i32>)>,
-    pub(crate) told: BTreeSet<i32>,
+    /// What it said last that it owns; `None` if it has to say so again.
+    pub(crate) told: Option<BTreeSet<i32>>,
     pub(crate) beat: Option<Call>,
     pub(crate) beat_due_us: u64,
     pub(crate) fetch: Option<Call>,
@@ -67,7 +68,7 @@ impl Life {
             full: false,
             owned: BTreeMap::new(),
             coming: None,
-            told: BTreeSet::new(),
+            told: None,
             beat: None,
             beat_due_us: 0,
             fetch: None,
@@ -193,6 +194,8 @@ impl World {
         life.owned.retain(|partition, _| new.contains(partition));
         let gained: Vec<i32> = new.into_iter().filter(|p| !life.owned.contains_key(p)).collect();
         life.owned.extend(gained.iter().map(|partition| (*partition, None)));
+        // What it had on its way only it has given up, too.
+        life.told = None;
         let owned = life.owns();
         self.counts.assigned += gained.len() as u64;
         self.trace(Party::Member(m), format_args!("owns {owned:?}"));

@@ -45,7 +45,7 @@ impl World {
         let (says_all, says_owned) = match life.epoch {
             0 => (true, true),
             _ if life.coming.is_some() => (false, false),
-            _ => (life.full, life.full || life.told != owned),
+            _ => (life.full, life.full || life.told.as_ref() != Some(&owned)),
         };
         let beat = match says_all {
             true => beat
@@ -59,7 +59,7 @@ impl World {
             false => beat,
         };
         if says_owned {
-            life.told = owned;
+            life.told = Some(owned);
         }
         let call = self.ask(m, 1, Asks::ConsumerHeartbeat(beat));
         if let Some(life) = self.members[m].life.as_mut() {
@@ -203,7 +203,7 @@ impl World {
     /// What it has given up or got it says at once.
     fn beat_if_news(&mut self, m: usize) {
         let Some(life) = self.members[m].life.as_ref() else { return };
-        if life.told != life.owns() {
+        if life.told.as_ref() != Some(&life.owns()) {
             self.beat_member(m);
         }
     }

@@ -83,21 +83,23 @@ impl Member {
     }
 }
 
+type Members = Vec<Member>;
+
 /// Whether both have some, and together all.
 fn shared(members: &[Member], partitions: i32) -> bool {
     let counts: Vec<usize> = members.iter().map(|m| m.owned().now.len()).collect();
     counts.iter().all(|n| *n > 0) && counts.iter().sum::<usize>() == partitions as usize
 }
 
-fn poll_all(members: &mut Vec<Member>) -> anyhow::Result<()> {
+fn poll_all(members: &mut Members) -> anyhow::Result<()> {
     members.iter_mut().try_for_each(Member::poll)
 }
 
 /// Takes steps for so long.
 fn for_a_while(
     time: Duration,
-    members: &mut Vec<Member>,
-    mut step: impl FnMut(&mut Vec<Member>) -> anyhow::Result<()>,
+    members: &mut Members,
+    mut step: impl FnMut(&mut Members) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let deadline = Instant::now() + time;
     while Instant::now() < deadline {
@@ -140,7 +142,7 @@ impl Driver {
         until("two members share", &mut members, |m| shared(m, partitions), poll_all)?;
         let send = self.sender()?;
         (0..records).try_for_each(&send)?;
-        let total = |members: &Vec<Member>| members.iter().map(|m| m.values.len()).sum::<usize>();
+        let total = |members: &Members| members.iter().map(|m| m.values.len()).sum::<usize>();
         until("all is read", &mut members, |m| total(m) >= records, poll_all)?;
         // What comes twice comes late.
         for_a_while(QUIET, &mut members, poll_all)?;
@@ -153,7 +155,7 @@ impl Driver {
         let partitions = self.arguments.partitions;
         let send = self.sender()?;
         let mut sent = 0;
-        let mut step = |members: &mut Vec<Member>| {
+        let mut step = |members: &mut Members| {
             send(sent)?;
             sent += 1;
             poll_all(members)
@@ -169,9 +171,8 @@ impl Driver {
         drop(first.consumer);
         until("the second member has all", &mut members, |m| m[0].has(partitions), &mut step)?;
         for_a_while(A_WHILE, &mut members, &mut step)?;
-        let seen = |members: &Vec<Member>| {
-            values.iter().chain(&members[0].values).collect::<BTreeSet<&String>>().len()
-        };
+        let seen =
+            |members: &Members| values.iter().chain(&members[0].values).collect::<BTreeSet<&String>>().len();
         until("all is read", &mut members, |m| seen(m) >= sent, poll_all)?;
         values.extend(members.remove(0).values);
         Ok(json!({"sent": sent, "kept": kept, "values": values}))

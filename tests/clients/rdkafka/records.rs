@@ -93,7 +93,15 @@ impl Driver {
         let beginning = take(&self.assigned(Offset::Beginning)?, count)?;
         let middle = take(&self.assigned(Offset::Offset(offset))?, count - offset as usize)?;
         let end = self.assigned(Offset::End)?;
-        until("it stands at the end", &mut false, |at_end| *at_end, |at_end| Ok(*at_end = is_at_end(&end)))?;
+        until(
+            "it stands at the end",
+            &mut false,
+            |at_end| *at_end,
+            |at_end| {
+                *at_end = is_at_end(&end);
+                Ok(())
+            },
+        )?;
         let producer: BaseProducer = self.config().create()?;
         for value in &self.arguments.more {
             let record: BaseRecord<'_, str, str> = BaseRecord::to(&self.arguments.topic);
