@@ -17,7 +17,10 @@ pub(crate) fn leave(
     for identity in leaving {
         let found = find(draft, identity).and_then(|id| match gone.contains(&id) {
             true => Err(ResponseError::UnknownMemberId),
-            false => Ok(gone.push(id)),
+            false => {
+                gone.push(id);
+                Ok(())
+            }
         });
         results.push(found);
     }

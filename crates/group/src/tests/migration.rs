@@ -157,3 +157,25 @@ fn a_static_member_goes_over_under_its_instance() {
     assert_eq!(bench.groups.counts().members, 1);
     bench.reload();
 }
+
+#[test]
+fn a_group_that_goes_back_and_forth_at_once_has_nothing_to_do_at_once() {
+    let mut bench = Bench::new();
+    classic(&mut bench);
+    bench.good_beat(first("a"));
+    bench.good_beat(heartbeat("a", -1));
+    bench.good_beat(first("b"));
+    let next_ms = bench.groups.next_deadline();
+    bench.tick();
+    assert!(bench.groups.next_deadline().is_some_and(|at_ms| at_ms > bench.now_ms + 1000), "{next_ms:?}");
+}
+
+#[test]
+fn a_fenced_member_that_still_claims_partitions_is_told_so() {
+    let mut bench = Bench::new();
+    let id = classic(&mut bench);
+    bench.good_beat(first("a"));
+    bench.pass(20_000);
+    let late = bench.join(6, join_with(&id, &["range"], subscription(&["t"], &[0, 1])));
+    assert_eq!(bench.joined(late).unwrap().error_code, ResponseError::UnknownMemberId.code());
+}
