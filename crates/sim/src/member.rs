@@ -37,6 +37,10 @@ pub(crate) struct Life {
     /// What it said last that it owns; `None` if it has to say so again.
     pub(crate) told: Option<BTreeSet<i32>>,
     pub(crate) beat: Option<Call>,
+    /// The losses when it sent its last heartbeat, and the last that was answered: after another one it may be a member of
+    /// a history that has ended.
+    pub(crate) losses_asked: usize,
+    pub(crate) losses: usize,
     pub(crate) beat_due_us: u64,
     pub(crate) fetch: Option<Call>,
     pub(crate) commit: Option<(Call, i32, i64)>,
@@ -70,6 +74,8 @@ impl Life {
             coming: None,
             told: None,
             beat: None,
+            losses_asked: 0,
+            losses: 0,
             beat_due_us: 0,
             fetch: None,
             commit: None,
@@ -208,9 +214,11 @@ impl World {
         let Some(p) = self.setup.group_partition() else { return };
         let member = &self.members[m];
         // While an excused election is under way nobody knows who is a member.
-        let (Some(life), None) = (&member.life, self.ghost.partitions[p].doubt) else { return };
+        let log = &self.ghost.partitions[p];
+        let knows = |life: &&Life| log.doubt.is_none() && life.losses == log.losses.len();
+        let Some(life) = member.life.as_ref().filter(knows) else { return };
         let others = self.members.iter().filter(|other| other.group == member.group);
-        let lives = others.filter_map(|other| other.life.as_ref()).filter(|other| other.id != life.id);
+        let lives = others.filter_map(|other| other.life.as_ref()).filter(knows).filter(|o| o.id != life.id);
         let mut owners = lives.filter(|other| other.owned.contains_key(&partition));
         let checked = owners.try_for_each(|other| {
             g4::gained(&self.groups_ghost, &member.group, partition, &life.id, &other.id)

@@ -62,8 +62,9 @@ impl World {
             life.told = Some(owned);
         }
         let call = self.ask(m, 1, Asks::ConsumerHeartbeat(beat));
+        let losses = self.groups_ghost.asked().losses;
         if let Some(life) = self.members[m].life.as_mut() {
-            life.beat = call;
+            (life.beat, life.losses_asked) = (call, losses);
         }
     }
 
@@ -178,7 +179,7 @@ impl World {
         let Some(life) = self.members[m].life.as_mut() else { return };
         let is = |error: ResponseError| answer.error_code == error.code();
         if answer.error_code == 0 {
-            life.epoch = answer.member_epoch;
+            (life.epoch, life.losses) = (answer.member_epoch, life.losses_asked);
             life.full = life.full && life.coming.is_some();
             life.beat_due_us = now + u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0) * 1_000;
             let Some(assignment) = &answer.assignment else { return };
