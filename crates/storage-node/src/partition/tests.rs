@@ -45,6 +45,20 @@ fn batch(value: &[u8]) -> Bytes {
     builder.build()
 }
 
+/// A batch of an idempotent producer.
+fn sequenced(producer: i64, sequence: i32) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.producer(domain::ProducerId(producer), domain::ProducerEpoch(0), sequence);
+    builder.push(1_000, None, Some(b"x"), &[]);
+    builder.build()
+}
+
+/// Sends such a batch, and is told where it stands, or why not.
+fn send(partition: &LocalPartition, sequence: i32, room: bool) -> Result<Offset, wire::ResponseError> {
+    let appended = partition.append(&sequenced(7, sequence), true, room, 2_000);
+    appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
+}
+
 /// A leader and its follower, in sync, over one folder.
 fn pair(dir: &std::path::Path) -> (LocalPartition, LocalPartition) {
     let state = led_by(LEADER, 0, &[LEADER, FOLLOWER], 2);
@@ -262,13 +276,7 @@ fn a_closed_log_is_not_taken_for_a_damaged_one() {
 fn what_was_pipelined_behind_a_refused_batch_is_refused_like_it() {
     let dir = tempfile::tempdir().unwrap();
     let partition = alone(dir.path(), TopicConfig::default());
-    let send = |sequence, room| {
-        let mut builder = BatchBuilder::new(Compression::None);
-        builder.producer(domain::ProducerId(7), domain::ProducerEpoch(0), sequence);
-        builder.push(1_000, None, Some(b"x"), &[]);
-        let appended = partition.append(&builder.build(), true, room, 2_000);
-        appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
-    };
+    let send = |sequence, room| send(&partition, sequence, room);
     assert_eq!(send(0, true), Ok(Offset(0)));
     assert_eq!(send(1, false), Err(wire::ResponseError::KafkaStorageError));
     assert_eq!(send(2, true), Err(wire::ResponseError::KafkaStorageError), "there is room again");
@@ -282,13 +290,7 @@ fn what_was_pipelined_behind_a_refused_batch_is_refused_like_it() {
 fn a_gap_at_a_new_leader_is_a_batch_that_comes_again() {
     let dir = tempfile::tempdir().unwrap();
     let partition = alone(dir.path(), TopicConfig::default());
-    let send = |sequence| {
-        let mut builder = BatchBuilder::new(Compression::None);
-        builder.producer(domain::ProducerId(7), domain::ProducerEpoch(0), sequence);
-        builder.push(1_000, None, Some(b"x"), &[]);
-        let appended = partition.append(&builder.build(), true, true, 2_000);
-        appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
-    };
+    let send = |sequence| send(&partition, sequence, true);
     assert_eq!(send(0), Ok(Offset(0)));
     partition.adopt(&led_by(FOLLOWER, 1, &[LEADER, FOLLOWER], 1), None);
     assert_eq!(send(1), Err(wire::ResponseError::NotLeaderOrFollower));
@@ -309,13 +311,7 @@ fn a_gap_at_a_new_leader_is_a_batch_that_comes_again() {
 fn a_new_leader_takes_no_producers_second_batch_before_its_first() {
     let dir = tempfile::tempdir().unwrap();
     let partition = alone(dir.path(), TopicConfig::default());
-    let send = |sequence| {
-        let mut builder = BatchBuilder::new(Compression::None);
-        builder.producer(domain::ProducerId(7), domain::ProducerEpoch(0), sequence);
-        builder.push(1_000, None, Some(b"x"), &[]);
-        let appended = partition.append(&builder.build(), true, true, 2_000);
-        appended.map(|here| here.appended.base_offset).map_err(|e| e.code())
-    };
+    let send = |sequence| send(&partition, sequence, true);
     partition.adopt(&led_by(FOLLOWER, 1, &[LEADER, FOLLOWER], 1), None);
     assert_eq!(send(0), Err(wire::ResponseError::NotLeaderOrFollower));
     partition.adopt(&led_by(LEADER, 2, &[LEADER], 1), None);
@@ -323,9 +319,7 @@ fn a_new_leader_takes_no_producers_second_batch_before_its_first() {
     assert_eq!(send(0), Ok(Offset(0)));
     assert_eq!(send(1), Ok(Offset(1)));
     // One that was forgotten goes on where it was, once nothing before it can be under way.
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.producer(domain::ProducerId(8), domain::ProducerEpoch(0), 5).push(1_000, None, Some(b"x"), &[]);
-    let midway = builder.build();
+    let midway = sequenced(8, 5);
     let checked = |led_ms| partition.with_log(|log| leading::check_first(log, &midway, led_ms).is_ok());
     assert_eq!((checked(4_999), checked(5_000)), (Some(false), Some(true)));
 }
