@@ -9,7 +9,8 @@
 #   scripts/cluster.sh down
 #
 # All but `up` find the last `up` of this checkout; `--data-dir DIR` names another one. Ports, all moved by K: controller i
-# 7300+i (gRPC) and 7400+i (HTTP), storage node i 9092+i (Kafka) and 9600+i (HTTP), gateway i 8082+i (REST).
+# 7300+i (gRPC) and 7400+i (HTTP), storage node i 9092+i (Kafka) and 9600+i (HTTP), gateway i 8082+i (REST)
+# and 9192+i (Kafka).
 #
 # `up` returns 0 once every storage node is active and every partition that exists has a leader that answers. Under DIR
 # are a folder for each process that has data, `logs/NAME.log`, and `run/` with pids. ANABRANCH_BIN_DIR names a folder with
@@ -57,13 +58,14 @@ check_name() {
     all_names | grep -qxF -- "$1" || fail "there is no $1; there are: $(all_names | tr '\n' ' ')"
 }
 
-port() { # port NAME (service|http)
+port() { # port NAME (service|http|kafka)
     local base
     case "$(kind_of "$1")/$2" in
         controller/service) base=7300 ;;
         controller/http) base=7400 ;;
         storage-node/service) base=9092 ;;
         storage-node/http) base=9600 ;;
+        gateway/kafka) base=9192 ;;
         gateway/*) base=8082 ;;
     esac
     say "$((base + $(ordinal_of "$1") + port_offset))"
@@ -101,7 +103,10 @@ command_of() {
             )
             ;;
         gateway)
-            argv+=(--gateway.rest.listen "$host:$(port "$name" service)")
+            argv+=(
+                --gateway.rest.listen "$host:$(port "$name" service)"
+                --gateway.kafka.listen "$host:$(port "$name" kafka)"
+            )
             ;;
     esac
 }
@@ -355,7 +360,7 @@ status() {
         case "$(kind_of "$name")" in
             controller) ports="gRPC $(port "$name" service), HTTP $(port "$name" http)" ;;
             storage-node) ports="Kafka $(port "$name" service), HTTP $(port "$name" http)" ;;
-            gateway) ports="REST $(port "$name" service)" ;;
+            gateway) ports="REST $(port "$name" service), Kafka $(port "$name" kafka)" ;;
         esac
         printf '%-18s %-8s %-10s %s\n' "$name" "$pid" "$state" "$ports"
     done

@@ -1,22 +1,19 @@
 #!/usr/bin/env bash
 # Runs all the tests: format, lints, layers, unit and property tests, real processes with real clients.
-# Installs what the tests need and the machine lacks (kcat, and make to build librdkafka, from Debian's packages).
+# Installs what the tests need and the machine lacks: Kafka clients (see clients.sh), and make to build librdkafka.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
-if ! command -v kcat >/dev/null; then
-  step "installing kcat"
-  apt-get update -qq && apt-get install -y -qq kcat >/dev/null
-fi
-
 if ! command -v make >/dev/null; then
   step "installing make"
   apt-get update -qq && apt-get install -y -qq make >/dev/null
 fi
 
+step "clients"
+scripts/clients.sh
 step "format"
 cargo fmt --all --check
 step "lints"

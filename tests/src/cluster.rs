@@ -20,6 +20,7 @@ pub struct Cluster {
     storage_ports: Vec<u16>,
     storage_http: Vec<u16>,
     gateway_ports: Vec<u16>,
+    gateway_kafka: Vec<u16>,
     seeds: Vec<String>,
     /// Last, so that the processes are gone, and a failed test has shown their logs, before it is.
     folder: TempDir,
@@ -68,6 +69,7 @@ impl Cluster {
         let storage_ports = ports(spec.storage_nodes);
         let storage_http = ports(spec.storage_nodes);
         let gateway_ports = ports(spec.gateways);
+        let gateway_kafka = ports(spec.gateways);
         let seeds: Vec<String> = controller_ports.iter().copied().map(local).collect();
         let data = |name: &str| folder.path().join(name).display().to_string();
         let more = |prefix: &str| -> Vec<String> {
@@ -100,12 +102,24 @@ impl Cluster {
             services.insert(name, Service { program: "storage-node", args });
         }
         for (n, port) in gateway_ports.iter().enumerate() {
-            let mut args =
-                args(&[("controller.seeds", seeds.join(",")), ("gateway.rest.listen", local(*port))]);
+            let mut args = args(&[
+                ("controller.seeds", seeds.join(",")),
+                ("gateway.rest.listen", local(*port)),
+                ("gateway.kafka.listen", local(gateway_kafka[n])),
+            ]);
             args.extend(more("gateway."));
             services.insert(format!("gateway-{n}"), Service { program: "gateway", args });
         }
-        Self { folder, services, running: BTreeMap::new(), storage_ports, storage_http, gateway_ports, seeds }
+        Self {
+            folder,
+            services,
+            running: BTreeMap::new(),
+            storage_ports,
+            storage_http,
+            gateway_ports,
+            gateway_kafka,
+            seeds,
+        }
     }
 
     /// One more setting for one service, from its next start on.
@@ -134,6 +148,16 @@ impl Cluster {
 
     pub fn kafka(&self, node: usize) -> KafkaClient {
         KafkaClient::new(&self.kafka_address(node))
+    }
+
+    /// `host:port` of a gateway's Kafka listener.
+    pub fn gateway_kafka_address(&self, gateway: usize) -> String {
+        local(self.gateway_kafka[gateway])
+    }
+
+    /// Kafka's protocol through a gateway.
+    pub fn through(&self, gateway: usize) -> KafkaClient {
+        KafkaClient::new(&self.gateway_kafka_address(gateway))
     }
 
     pub fn rest(&self, gateway: usize) -> Rest {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod clients;
 mod cluster;
+pub mod consumer;
 pub mod faults;
 mod kafka;
 mod process;

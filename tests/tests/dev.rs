@@ -20,7 +20,7 @@ struct Dev {
 fn free_offset() -> u16 {
     loop {
         let offset = free_port() - 9_000;
-        let needed = [7300, 7400, 8082, 9092, 9093, 9600, 9601].map(|port| port + offset);
+        let needed = [7300, 7400, 8082, 9092, 9093, 9192, 9600, 9601].map(|port| port + offset);
         if needed.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return offset;
         }

@@ -6,11 +6,12 @@ use std::{
 use bytes::Bytes;
 use domain::{LeaderEpoch, Offset, TimestampType};
 use records::{
-    BatchError, BatchHeader, HEADER_BYTES, PREFIX_BYTES, check_crc, patched_prefix, stamped_header,
+    BatchError, BatchHeader, HEADER_BYTES, PREFIX_BYTES, check_crc, decode_records, patched_prefix,
+    stamped_header,
 };
 use replica::SequenceCheck;
 
-use crate::{AppendError, Log, LogError, segment::SEGMENT_BYTES_MAX};
+use crate::{AppendError, Log, LogError, segment::SEGMENT_BYTES_MAX, timestamps::DECOMPRESSED_BYTES_MAX};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ const NOT_STAMPED: i64 = -1;
 
 impl Log {
     /// Appends the one batch in `batches` as this partition's leader: checks header, CRC, size, time and sequence, and
-    /// gives it the next offsets. Looks into no record. After an error nothing of it is in the log.
+    /// gives it the next offsets. Looks into no record, unless the topic is compacted: then each needs a key. After an error nothing of it is in the log.
     pub fn append_as_leader(
         &mut self,
         batches: &Bytes,
@@ -104,11 +105,20 @@ impl Log {
         if header.timestamp_type() == TimestampType::LogAppendTime {
             return refuse("a client must not set the log append time");
         }
+        if header.attributes.has_delete_horizon() {
+            return refuse("a client must not say when a record without a value may go");
+        }
         if header.record_count == 0 || header.record_count - 1 != header.last_offset_delta {
             return refuse("the batch's record count does not go with its offsets");
         }
         if header.has_producer_id() && (header.base_sequence < 0 || header.producer_epoch.0 < 0) {
             return refuse("a batch with a producer id needs an epoch and a sequence");
+        }
+        if config.cleanup_policy.compact {
+            let records = decode_records(batches, DECOMPRESSED_BYTES_MAX)?;
+            if records.iter().any(|record| record.key.is_none()) {
+                return refuse("a compacted topic takes no record without a key");
+            }
         }
         let latest = now_ms.saturating_add(config.message_timestamp_after_max_ms);
         match header.max_timestamp > latest && config.timestamp_type == TimestampType::CreateTime {
@@ -155,6 +165,7 @@ impl Log {
         let end_position = active.size;
         self.tail.note(header, base, position, self.config.index_interval_bytes);
         self.dirt.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
+        self.note_gaps(self.end, header);
         self.producers.record(header, now_ms);
         self.end = header.next_offset();
         self.boundaries.appended_up_to(self.end, end_position);

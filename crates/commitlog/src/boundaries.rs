@@ -4,7 +4,7 @@ use domain::Offset;
 /// ended. A consumer that keeps up, or reads on where it stopped, then needs neither index nor walk.
 ///
 /// An entry (offset, position) means: in the segment that covers the offset, the first batch that reaches it starts at
-/// the position. That stays true until a truncation.
+/// the position. That stays true until a truncation or a compaction.
 #[derive(Debug)]
 pub(crate) struct Boundaries {
     appends: Ring<8>,

@@ -14,6 +14,8 @@ pub enum CheckpointKind {
     LogStart,
     /// The high watermark.
     Replication,
+    /// Below it everything was compacted.
+    Cleaner,
 }
 
 impl CheckpointKind {
@@ -22,6 +24,7 @@ impl CheckpointKind {
             CheckpointKind::RecoveryPoint => "recovery-point-offset-checkpoint",
             CheckpointKind::LogStart => "log-start-offset-checkpoint",
             CheckpointKind::Replication => "replication-offset-checkpoint",
+            CheckpointKind::Cleaner => "cleaner-offset-checkpoint",
         }
     }
 }

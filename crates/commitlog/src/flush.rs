@@ -2,7 +2,10 @@ use std::{fs::File, path::PathBuf, sync::Arc};
 
 use domain::Offset;
 
-use crate::{Log, LogError, checkpoint, error::At, partition_metadata, producer_snapshot, segment::Segment};
+use crate::{
+    Log, LogError, checkpoint, crashsafe::Durability, error::At, partition_metadata, producer_snapshot,
+    removed_tombstones, segment::Segment,
+};
 
 /// What a log has not flushed yet: to be synced without holding the log's lock, then handed to [`Log::flushed`].
 #[derive(Debug)]
@@ -37,6 +40,7 @@ impl Log {
     /// The files that must be synced so that everything below the log's end survives a power cut.
     pub fn unflushed(&mut self) -> Result<Unflushed, LogError> {
         self.write_epochs()?;
+        self.write_removed_tombstones(Durability::Crash)?;
         let dir = self.dir.clone();
         let mut files = Vec::new();
         for index in self.segment_of(self.recovery_point)..self.segments.len() {
@@ -59,6 +63,9 @@ impl Log {
         if self.dirt.epochs_file {
             also(checkpoint::EPOCHS_FILE_NAME)?;
         }
+        if self.dirt.tombstones_file {
+            also(removed_tombstones::FILE_NAME)?;
+        }
         let folder = self.dirt.folder && (!files.is_empty() || self.dirt.contents);
         if folder {
             let mut also = |path: PathBuf| -> Result<(), LogError> {
@@ -72,7 +79,7 @@ impl Log {
         }
         // Whatever happens to the folder from here on makes it dirty again.
         self.dirt.folder &= !folder;
-        self.dirt.epochs_file = false;
+        (self.dirt.epochs_file, self.dirt.tombstones_file) = (false, false);
         Ok(Unflushed { dir, files, end: self.end, truncations: self.dirt.truncations })
     }
 
@@ -132,6 +139,7 @@ impl Log {
         self.cut_dirty_tail()?;
         if !self.dirt.contents && self.recovery_point == self.end {
             self.write_epochs()?;
+            self.write_removed_tombstones(Durability::Crash)?;
             return Ok(false);
         }
         producer_snapshot::write(&self.dir, self.end, &self.producers).at(&self.dir)?;
@@ -139,6 +147,7 @@ impl Log {
             self.write_tail_index()?;
         }
         self.write_epochs()?;
+        self.write_removed_tombstones(Durability::Crash)?;
         Ok(true)
     }
 }

@@ -73,7 +73,9 @@ impl TailIndex {
     /// Takes note of a batch that was appended at `position` of the segment that begins at `base`.
     pub(crate) fn note(&mut self, header: &BatchHeader, base: Offset, position: u32, interval_bytes: u32) {
         let offset = relative(header.last_offset(), base);
+        // What compaction has emptied has no record of that time any more.
         if header.max_timestamp >= 0
+            && header.record_count > 0
             && self.newest.is_none_or(|newest| newest.timestamp < header.max_timestamp)
         {
             self.newest = Some(TimeEntry { timestamp: header.max_timestamp, offset });

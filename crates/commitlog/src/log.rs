@@ -17,6 +17,7 @@ use crate::{
     error::At,
     index::{self, OffsetEntry, TailIndex, TimeEntry, relative},
     partition_metadata, producer_snapshot,
+    removed_tombstones::RemovedTombstones,
     retention::DeletedSegment,
     segment::Segment,
     walk::{HeaderWalk, WalkError, scan},
@@ -42,6 +43,9 @@ pub struct Log {
     pub(crate) producers: Producers,
     pub(crate) epochs: EpochCache,
     pub(crate) boundaries: Boundaries,
+    /// Compaction has seen everything below it.
+    pub(crate) first_dirty: Offset,
+    pub(crate) removed_tombstones: RemovedTombstones,
     /// Segments whose files wait for their removal.
     pub(crate) deleted: Vec<DeletedSegment>,
     pub(crate) dirt: Dirt,
@@ -54,6 +58,8 @@ pub(crate) struct Dirt {
     pub(crate) epochs: bool,
     /// The epoch checkpoint was written and not synced.
     pub(crate) epochs_file: bool,
+    /// What is said of removed tombstones was written and not synced.
+    pub(crate) tombstones_file: bool,
     /// Files were made, renamed or removed since the folder was synced.
     pub(crate) folder: bool,
     /// Bytes of a failed append may stand behind the active segment's end.
@@ -113,6 +119,8 @@ impl Log {
             producers: Producers::new(),
             epochs: EpochCache::new(),
             boundaries: Boundaries::new(),
+            first_dirty: start,
+            removed_tombstones: RemovedTombstones::default(),
             deleted: Vec::new(),
             dirt: Dirt::default(),
         }
@@ -229,6 +237,7 @@ impl Log {
         self.write_tail_index()?;
         producer_snapshot::write(&self.dir, base, &self.producers).at(&self.dir)?;
         self.write_epochs()?;
+        self.removed_tombstones.skip(self.end, base);
         let mut next = Segment::new(base, &self.files, now_ms);
         // Made at once: if the older segments go, this file's name is what remembers the log's end.
         next.log_file(&self.dir)?;

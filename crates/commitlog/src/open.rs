@@ -6,9 +6,12 @@ use crate::{
     FileCache, Log, LogError, Recovery, checkpoint, crashsafe,
     error::At,
     partition_metadata,
+    removed_tombstones::RemovedTombstones,
     segment::{
-        DELETED, INDEX, LOG, SEGMENT_BYTES_MAX, SNAPSHOT, Segment, TIME_INDEX, file_path, parse_file_name,
+        CLEANED, DELETED, INDEX, LOG, SEGMENT_BYTES_MAX, SNAPSHOT, SWAP, Segment, TIME_INDEX, file_path,
+        parse_file_name,
     },
+    swap,
 };
 
 /// How the log was left.
@@ -41,6 +44,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<(Log, Recovery), LogError> {
         let topic_id = partition_metadata::read(&dir)?;
+        swap::finish(&dir)?;
         let listing = Listing::read(&dir)?;
         listing.remove_leftovers()?;
         let mut segments = Vec::with_capacity(listing.logs.len().max(1));
@@ -68,7 +72,9 @@ impl Log {
             OpenMode::Recover { recovery_point } => recovery_point.clamp(log.segments[0].base, log.end),
         };
         log.start = log.segments[0].base.max(log_start);
+        log.removed_tombstones = RemovedTombstones::load(&log.dir, log.end).at(&log.dir)?;
         log.restore(listing.snapshots, stored_epochs)?;
+        log.write_removed_tombstones(crashsafe::Durability::Crash)?;
         if log.dirt.epochs {
             // Before anything of it counts as flushed: the next start takes the epochs below that from the file alone.
             log.rewrite_epochs()?;
@@ -89,7 +95,9 @@ impl Listing {
                 Some((offset, SNAPSHOT)) => _ = listing.snapshots.insert(offset),
                 Some((base, INDEX)) => listing.indexes.push((base, INDEX)),
                 Some((base, TIME_INDEX)) => listing.indexes.push((base, TIME_INDEX)),
-                Some((_, suffix)) if suffix.ends_with(DELETED) => listing.leftovers.push(entry.path()),
+                Some((_, suffix)) if [DELETED, CLEANED, SWAP].iter().any(|end| suffix.ends_with(end)) => {
+                    listing.leftovers.push(entry.path())
+                }
                 _ if name.ends_with(".tmp") => listing.leftovers.push(entry.path()),
                 _ => {}
             }

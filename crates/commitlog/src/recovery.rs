@@ -266,6 +266,7 @@ impl Log {
     /// Takes note of the batches from both offsets on.
     pub(crate) fn replay(&mut self, producers_from: Offset, epochs_from: Offset) -> Result<(), LogError> {
         let from = producers_from.min(epochs_from).max(self.segments[0].base);
+        let mut expected = from;
         for index in self.segment_of(from)..self.segments.len() {
             if from >= self.end {
                 break;
@@ -280,6 +281,10 @@ impl Log {
             let mut walk = HeaderWalk::new(&file, position, segment.size);
             while let Some(found) = walk.next().map_err(|error| error.into_log_error(&path))? {
                 let header = &found.header;
+                if header.base_offset >= epochs_from {
+                    self.removed_tombstones.note_gaps(expected, header);
+                }
+                expected = header.next_offset();
                 if header.base_offset >= epochs_from
                     && self.epochs.latest().is_none_or(|(latest, _)| latest < header.leader_epoch)
                 {

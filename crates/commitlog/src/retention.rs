@@ -22,8 +22,8 @@ pub struct Retained {
 /// A segment that is out of the log; its files are renamed and wait for their removal.
 #[derive(Debug)]
 pub(crate) struct DeletedSegment {
-    base: Offset,
-    due_ms: i64,
+    pub(crate) base: Offset,
+    pub(crate) due_ms: i64,
 }
 
 impl Log {
@@ -106,15 +106,18 @@ impl Log {
     /// A segment is as old as its newest record. A record from the future, or without a time, would keep it for good:
     /// then the time of the file's last write counts.
     fn is_expired(&mut self, index: usize, now_ms: i64) -> Result<bool, LogError> {
-        let Some(retention_ms) = self.config.retention_ms else {
-            return Ok(false);
-        };
-        let newest =
-            match self.newest_of(index)?.map(|newest| newest.timestamp).filter(|newest| *newest <= now_ms) {
-                Some(newest) => newest,
-                None => self.segments[index].modified_ms(&self.dir)?,
-            };
-        Ok(now_ms.saturating_sub(newest) > retention_ms)
+        match self.config.retention_ms {
+            Some(retention_ms) => Ok(now_ms.saturating_sub(self.newest_ms(index, now_ms)?) > retention_ms),
+            None => Ok(false),
+        }
+    }
+
+    /// When a segment's newest record was made, or else when the file was last written.
+    pub(crate) fn newest_ms(&mut self, index: usize, now_ms: i64) -> Result<i64, LogError> {
+        match self.newest_of(index)?.map(|newest| newest.timestamp).filter(|newest| *newest <= now_ms) {
+            Some(newest) => Ok(newest),
+            None => self.segments[index].modified_ms(&self.dir),
+        }
     }
 
     /// Removes the files of segments that were deleted `file.delete.delay.ms` ago; how many segments.
@@ -136,7 +139,7 @@ impl Log {
         !self.deleted.is_empty()
     }
 
-    fn rename_deleted(&self, base: Offset) -> Result<(), LogError> {
+    pub(crate) fn rename_deleted(&self, base: Offset) -> Result<(), LogError> {
         for suffix in [LOG, INDEX, TIME_INDEX] {
             let from = file_path(&self.dir, base, suffix);
             match fs::rename(&from, deleted_path(self, base, suffix)) {

@@ -51,7 +51,7 @@ impl Fill {
             Some(first) => header.max_timestamp.saturating_sub(first),
             None => now_ms.saturating_sub(self.created_ms),
         };
-        let is_due = self.bytes > room || waited_ms > config.segment_ms;
+        let is_due = self.bytes > room || waited_ms > config.segment_age_ms_max();
         // Indexes hold offsets relative to the base, in 31 bits.
         (self.bytes > 0 && is_due) || header.last_offset().0 - self.base.0 > i64::from(i32::MAX)
     }
@@ -152,6 +152,10 @@ pub(crate) const TIME_INDEX: &str = "timeindex";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const SNAPSHOT_BATCHES: &str = "snapshot-batches";
 pub(crate) const DELETED: &str = "deleted";
+/// A file that compaction is writing; it counts for nothing.
+pub(crate) const CLEANED: &str = "cleaned";
+/// A segment that compaction has written, in the place of those that it has read.
+pub(crate) const SWAP: &str = "swap";
 
 /// `00000000000000000042.log`.
 pub(crate) fn file_path(dir: &Path, base: Offset, suffix: &str) -> PathBuf {

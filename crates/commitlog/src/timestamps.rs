@@ -20,8 +20,8 @@ pub struct TimestampOffset {
     pub leader_epoch: LeaderEpoch,
 }
 
-/// What one batch may decompress to while a record is looked for in it.
-const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// What one batch may decompress to while its records are looked at.
+pub(crate) const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 impl Log {
     /// The first record, in the order of offsets, that is not older than `timestamp`. It may lie above the high

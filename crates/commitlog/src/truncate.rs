@@ -8,6 +8,7 @@ use crate::{
     error::At,
     producer_snapshot,
     recovery::StoredIndexes,
+    removed_tombstones::RemovedTombstones,
     segment::{SNAPSHOT, Segment, parse_file_name},
 };
 
@@ -34,6 +35,8 @@ impl Log {
             self.rewrite_epochs()?;
         }
         self.start = self.start.min(self.end);
+        self.first_dirty = self.first_dirty.min(self.end);
+        self.removed_tombstones.truncate_to(self.end);
         Ok(self.end)
     }
 
@@ -135,6 +138,8 @@ impl Log {
         self.segments = vec![fresh];
         self.tail = Default::default();
         (self.start, self.end, self.recovery_point) = (offset, offset, offset);
+        self.first_dirty = offset;
+        self.removed_tombstones = RemovedTombstones::changed();
         self.producers.clear();
         self.epochs = EpochCache::beginning_at(offset, before);
         self.dirt.epochs |= before.is_some();

@@ -83,19 +83,25 @@ fn one_checkpoint_file_holds_all_partitions() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::open(folder.path()).unwrap();
     let offsets = BTreeMap::from([(tp("a", 1), Offset(5)), (tp("b-c", 0), Offset(7))]);
-    for kind in [CheckpointKind::RecoveryPoint, CheckpointKind::LogStart, CheckpointKind::Replication] {
+    for kind in [
+        CheckpointKind::RecoveryPoint,
+        CheckpointKind::LogStart,
+        CheckpointKind::Replication,
+        CheckpointKind::Cleaner,
+    ] {
         assert_eq!(data.read_checkpoint(kind).unwrap(), BTreeMap::new());
         data.write_checkpoint(kind, &offsets).unwrap();
         assert_eq!(data.read_checkpoint(kind).unwrap(), offsets);
     }
     let expected = [
         ".lock",
+        "cleaner-offset-checkpoint",
         "log-start-offset-checkpoint",
         "recovery-point-offset-checkpoint",
         "replication-offset-checkpoint",
     ];
     assert_eq!(names(folder.path()), expected);
-    fs::write(folder.path().join(expected[2]), "0\n5\n").unwrap();
+    fs::write(folder.path().join(expected[3]), "0\n5\n").unwrap();
     let refused = data.read_checkpoint(CheckpointKind::RecoveryPoint);
     assert!(matches!(refused, Err(DataDirError::IllFormed { .. })), "{refused:?}");
 }

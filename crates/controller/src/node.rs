@@ -235,7 +235,7 @@ impl Session {
                 let fenced = self.office.fence(&[(node, epoch)]).await;
                 // One that is not fenced for sure says goodbye again, to whoever leads then.
                 let answer = match fenced {
-                    true => Ok(pb::HeartbeatResponse { fenced: true, may_stop: true }),
+                    true => Ok(pb::HeartbeatResponse { fenced: true, may_stop: true, version: 0 }),
                     false => Err(Status::unavailable("the node could not be fenced yet")),
                 };
                 let _ = answers.send(answer).await;
@@ -278,7 +278,9 @@ impl Session {
         if !self.office.heard(node, epoch) {
             return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
         }
-        let answer = |fenced, may_stop| Ok(pb::HeartbeatResponse { fenced, may_stop });
+        let answer = |fenced, may_stop| {
+            Ok(pb::HeartbeatResponse { fenced, may_stop, version: self.quorum.image().version })
+        };
         match known.state {
             NodeState::Active if beat.stopping => {
                 // Once this is committed, whatever can lead in its place does.

@@ -35,7 +35,12 @@ pub struct ConfigDefinition {
 
 #[derive(Clone, Copy, Debug)]
 enum Check {
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    /// A number from 0 to 1.
+    Ratio,
     OneOf(&'static [&'static str]),
     ListOf(&'static [&'static str]),
 }
@@ -62,6 +67,14 @@ pub struct TopicConfig {
     pub segment_bytes: u32,
     /// A segment rolls when its first record is older than this.
     pub segment_ms: i64,
+    /// A log is compacted once so many millionths of it are dirty.
+    pub min_cleanable_dirty_ppm: u32,
+    /// Records younger than this are not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// Records older than this are compacted, however little of the log is dirty.
+    pub max_compaction_lag_ms: i64,
+    /// How long a record without a value outlives the compaction that found it first.
+    pub delete_retention_ms: i64,
     /// Segments whose newest record is older than this go; `None`: kept forever.
     pub retention_ms: Option<i64>,
     /// The oldest segments go while the partition is larger than this; `None`: no limit.
@@ -111,6 +124,8 @@ const fn int(
     ConfigDefinition { name, default, config_type: ConfigType::Int, documentation, check }
 }
 
+const DAY_MS: &str = "86400000";
+
 /// In the order of their names. Defaults are Kafka's.
 static DEFINITIONS: &[ConfigDefinition] = &[
     ConfigDefinition {
@@ -128,6 +143,12 @@ static DEFINITIONS: &[ConfigDefinition] = &[
         check: Check::OneOf(&["producer"]),
     },
     long(
+        "delete.retention.ms",
+        DAY_MS,
+        0,
+        "How long a record without a value outlives the compaction that found it first, in milliseconds.",
+    ),
+    long(
         "file.delete.delay.ms",
         "60000",
         0,
@@ -141,6 +162,12 @@ static DEFINITIONS: &[ConfigDefinition] = &[
     ),
     long("flush.ms", "9223372036854775807", 0, "fdatasync at the latest after so many milliseconds."),
     int("index.interval.bytes", "4096", 0, "Bytes of log between two entries of the sparse index."),
+    long(
+        "max.compaction.lag.ms",
+        "9223372036854775807",
+        1,
+        "Records older than so many milliseconds are compacted, however little of the log is dirty.",
+    ),
     int("max.message.bytes", "1048588", 0, "The largest record batch that is taken, in bytes."),
     long(
         "message.timestamp.after.max.ms",
@@ -155,6 +182,14 @@ static DEFINITIONS: &[ConfigDefinition] = &[
         documentation: "Whose clock stamps a record: the producer's or the broker's.",
         check: Check::OneOf(&["CreateTime", "LogAppendTime"]),
     },
+    ConfigDefinition {
+        name: "min.cleanable.dirty.ratio",
+        default: "0.5",
+        config_type: ConfigType::Double,
+        documentation: "A log is compacted once more than this part of it is dirty.",
+        check: Check::Ratio,
+    },
+    long("min.compaction.lag.ms", "0", 0, "Records younger than so many milliseconds are not compacted."),
     int("min.insync.replicas", "1", 1, "With acks=all, so many replicas must be in sync."),
     long(
         "retention.bytes",
@@ -201,6 +236,10 @@ impl ConfigDefinition {
                 value.trim().parse::<i64>().is_ok_and(|v| v >= min && v <= max),
                 format!("a whole number from {min} to {max}"),
             ),
+            Check::Ratio => (
+                value.trim().parse::<f64>().is_ok_and(|v| (0.0..=1.0).contains(&v)),
+                "a number from 0 to 1".to_owned(),
+            ),
             Check::OneOf(allowed) => (allowed.contains(&value), format!("one of {}", allowed.join(", "))),
             Check::ListOf(allowed) => (
                 !value.is_empty() && value.split(',').all(|v| allowed.contains(&v.trim())),
@@ -228,7 +267,23 @@ impl TopicConfig {
                 .ok_or_else(|| ConfigError::Unknown(name.clone()))?
                 .validate(value)?;
         }
-        Ok(())
+        let config = Self::effective(overrides, &BTreeMap::new());
+        match config.min_compaction_lag_ms > config.max_compaction_lag_ms {
+            true => Err(ConfigError::Invalid {
+                name: "max.compaction.lag.ms",
+                value: config.max_compaction_lag_ms.to_string(),
+                expected: format!("at least min.compaction.lag.ms, {}", config.min_compaction_lag_ms),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// A segment rolls when its first record is older than this: in time for its compaction, where there is one.
+    pub fn segment_age_ms_max(&self) -> i64 {
+        match self.cleanup_policy.compact {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
+        }
     }
 
     /// The settings in force: the topic's over the cluster's over the defaults. An illegal override, which
@@ -243,6 +298,7 @@ impl TopicConfig {
                 .map_or(definition.default, |v| v.trim())
         };
         let long = |name: &str| text(name).parse::<i64>().expect("validated");
+        let ratio = |name: &str| text(name).parse::<f64>().expect("validated");
         let small = |name: &str| u32::try_from(long(name)).expect("validated");
         let unless_max = |name: &str| Some(long(name)).filter(|v| *v != i64::MAX);
         let unless_negative = |name: &str| Some(long(name)).filter(|v| *v >= 0);
@@ -254,6 +310,10 @@ impl TopicConfig {
             },
             segment_bytes: small("segment.bytes"),
             segment_ms: long("segment.ms"),
+            min_cleanable_dirty_ppm: (ratio("min.cleanable.dirty.ratio") * 1_000_000.0) as u32,
+            min_compaction_lag_ms: long("min.compaction.lag.ms"),
+            max_compaction_lag_ms: long("max.compaction.lag.ms"),
+            delete_retention_ms: long("delete.retention.ms"),
             retention_ms: unless_negative("retention.ms"),
             retention_bytes: unless_negative("retention.bytes"),
             index_interval_bytes: small("index.interval.bytes"),
@@ -309,5 +369,23 @@ mod tests {
         );
         assert!(TopicConfig::validate(&set(&[("cleanup.policy", "compact, delete")])).is_ok());
         assert!(TopicConfig::validate(&set(&[("cleanup.policy", "shred")])).is_err());
+        for ratio in ["1.5", "-0.1", "NaN", "much"] {
+            assert!(TopicConfig::validate(&set(&[("min.cleanable.dirty.ratio", ratio)])).is_err(), "{ratio}");
+        }
+        let lags = set(&[("min.compaction.lag.ms", "11"), ("max.compaction.lag.ms", "10")]);
+        assert_eq!(
+            TopicConfig::validate(&lags).unwrap_err().to_string(),
+            "topic config max.compaction.lag.ms: '10' is not at least min.compaction.lag.ms, 11"
+        );
+    }
+
+    #[test]
+    fn only_a_compacted_topics_segments_roll_for_their_compaction() {
+        let lag = ("max.compaction.lag.ms", "1000");
+        let of = |pairs: &[_]| TopicConfig::effective(&set(pairs), &BTreeMap::new()).segment_age_ms_max();
+        assert_eq!(of(&[lag]), 604_800_000);
+        assert_eq!(of(&[lag, ("cleanup.policy", "compact")]), 1_000);
+        let config = TopicConfig::effective(&set(&[("min.cleanable.dirty.ratio", "0.01")]), &BTreeMap::new());
+        assert_eq!(config.min_cleanable_dirty_ppm, 10_000);
     }
 }

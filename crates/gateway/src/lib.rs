@@ -7,6 +7,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod json_object;
+mod kafka;
 mod leader;
 mod limits;
 mod negotiate;
@@ -26,4 +27,5 @@ mod v3;
 
 pub(crate) use app::App;
 pub(crate) use error::ApiError;
+pub use kafka::KafkaConfig;
 pub use service::{GatewayConfig, GatewayError, GatewayHandle, start};

@@ -21,8 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let command =
-        Command::new("gateway").about("Anabranch's REST gateway").version(env!("CARGO_PKG_VERSION"));
+    let command = Command::new("gateway").about("Anabranch's gateway").version(env!("CARGO_PKG_VERSION"));
     let command = settings::flags(command, &["log.", "controller.seeds", "gateway."]);
     let matches = command.get_matches();
     let settings = settings::load(&Sources::new(&matches, std::env::vars()))?;
@@ -36,8 +35,10 @@ fn run() -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let (listener, _) = telemetry::bind(&settings.gateway.rest.listen, "--gateway.rest.listen").await?;
-    let gateway = gateway::start(GatewayConfig::from(&settings), listener).await?;
+    let listen = &settings.gateway;
+    let (rest, _) = telemetry::bind(&listen.rest.listen, "--gateway.rest.listen").await?;
+    let (kafka, _) = telemetry::bind(&listen.kafka.listen, "--gateway.kafka.listen").await?;
+    let gateway = gateway::start(GatewayConfig::from(&settings), rest, kafka).await?;
     telemetry::terminated().await?;
     gateway.shutdown().await;
     Ok(())

@@ -10,6 +10,7 @@ use transport::ClientPool;
 
 use crate::{
     App, connection,
+    kafka::{KafkaConfig, KafkaListener},
     leader::Nodes,
     limits::Memory,
     producer::{Choice, Cluster, Producer},
@@ -21,8 +22,9 @@ use crate::{
 pub struct GatewayConfig {
     /// `host:port` of each controller's gRPC.
     pub controllers: Vec<String>,
-    /// What clients connect to, `host[:port]`; `None`: the bound host.
+    /// What REST clients connect to, `host[:port]`; `None`: the bound host.
     pub advertised: Option<String>,
+    pub kafka: KafkaConfig,
     pub limits: LimitSettings,
     /// How long a shutdown waits for requests that are being served.
     pub drain_ms_max: u64,
@@ -33,6 +35,7 @@ impl From<&Settings> for GatewayConfig {
         Self {
             controllers: settings.controller.seeds.clone(),
             advertised: settings.gateway.rest.advertised.clone(),
+            kafka: KafkaConfig::from(&settings.gateway.kafka),
             limits: settings.gateway.limits.clone(),
             drain_ms_max: 20_000,
         }
@@ -48,13 +51,14 @@ pub enum GatewayError {
     Advertised(#[from] AdvertisedError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    #[error("the rest listener has no address: {0}")]
+    #[error("a listener has no address: {0}")]
     Listener(#[from] std::io::Error),
 }
 
 /// A gateway that runs.
 pub struct GatewayHandle {
     rest: SocketAddr,
+    kafka: KafkaListener,
     health: Health,
     app: Arc<App>,
     drain_max: Duration,
@@ -68,11 +72,15 @@ pub struct GatewayHandle {
     becoming_ready: JoinHandle<()>,
 }
 
-/// Starts to serve REST on the listener. It returns at once; [`GatewayHandle::health`] tells when there is metadata.
+/// Starts to serve REST and Kafka clients on the listeners. It returns at once; [`GatewayHandle::health`] tells when there is metadata.
 ///
 /// # Errors
 /// The configuration makes no sense: no controller is named, or a wildcard is bound and nothing is advertised.
-pub async fn start(config: GatewayConfig, rest: TcpListener) -> Result<GatewayHandle, GatewayError> {
+pub async fn start(
+    config: GatewayConfig,
+    rest: TcpListener,
+    kafka: TcpListener,
+) -> Result<GatewayHandle, GatewayError> {
     if config.controllers.is_empty() {
         return Err(GatewayError::NoControllers);
     }
@@ -82,6 +90,8 @@ pub async fn start(config: GatewayConfig, rest: TcpListener) -> Result<GatewayHa
         true => format!("http://[{host}]:{port}"),
         false => format!("http://{host}:{port}"),
     };
+    let kafka_bound = kafka.local_addr()?;
+    let broker = advertised("gateway.kafka", config.kafka.advertised.as_deref(), kafka_bound)?;
     let metrics = Metrics::install()?;
     let controller = ControllerClient::new(config.controllers);
     let (watch, image) = MetadataWatch::new(controller.clone());
@@ -107,6 +117,7 @@ pub async fn start(config: GatewayConfig, rest: TcpListener) -> Result<GatewayHa
             health.set_ready();
         }
     });
+    let kafka = KafkaListener::start(kafka, kafka_bound, broker, config.kafka.server, app.image.clone());
     let (closing, cut_off) = (CancellationToken::new(), CancellationToken::new());
     let connections = TaskTracker::new();
     let accepting = tokio::spawn(accept(Accept {
@@ -120,6 +131,7 @@ pub async fn start(config: GatewayConfig, rest: TcpListener) -> Result<GatewayHa
     tracing::info!(address = %bound, "the gateway serves REST");
     Ok(GatewayHandle {
         rest: bound,
+        kafka,
         health,
         app,
         drain_max: Duration::from_millis(config.drain_ms_max),
@@ -138,6 +150,11 @@ impl GatewayHandle {
         self.rest
     }
 
+    /// Where Kafka clients are served.
+    pub fn kafka_address(&self) -> SocketAddr {
+        self.kafka.address()
+    }
+
     pub fn health(&self) -> &Health {
         &self.health
     }
@@ -150,17 +167,20 @@ impl GatewayHandle {
         self.health.set_unready("draining");
         self.closing.cancel();
         self.app.stopping.cancel();
-        // A task that was cancelled or panicked has ended, too.
-        let _ = self.accepting.await;
-        self.connections.close();
-        if tokio::time::timeout(self.drain_max, self.connections.wait()).await.is_err() {
-            tracing::warn!(
-                connections = self.connections.len(),
-                "requests were not finished in time and are cut off"
-            );
-            self.cut_off.cancel();
-            self.connections.wait().await;
-        }
+        let rest = async {
+            // A task that was cancelled or panicked has ended, too.
+            let _ = self.accepting.await;
+            self.connections.close();
+            if tokio::time::timeout(self.drain_max, self.connections.wait()).await.is_err() {
+                tracing::warn!(
+                    connections = self.connections.len(),
+                    "requests were not finished in time and are cut off"
+                );
+                self.cut_off.cancel();
+                self.connections.wait().await;
+            }
+        };
+        tokio::join!(rest, self.kafka.shutdown(self.drain_max));
         self.app.producer.close(CLOSE_MAX).await;
         self.watching.abort();
         let _ = self.watching.await;

@@ -20,9 +20,12 @@ fn config() -> GatewayConfig {
     }
 }
 
+async fn listener(address: &str) -> TcpListener {
+    TcpListener::bind(address).await.expect("a free port")
+}
+
 async fn gateway() -> GatewayHandle {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    start(config(), listener).await.expect("a gateway")
+    start(config(), listener("127.0.0.1:0").await, listener("127.0.0.1:0").await).await.expect("a gateway")
 }
 
 async fn connect(gateway: &GatewayHandle) -> TcpStream {
@@ -54,12 +57,17 @@ async fn ends(stream: &mut TcpStream) -> Duration {
 
 #[tokio::test]
 async fn a_wildcard_needs_something_to_advertise() {
-    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let error = start(config(), listener).await.err().unwrap().to_string();
-    assert!(error.contains("gateway.rest.advertised"), "{error}");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (any, local) = ("0.0.0.0:0", "127.0.0.1:0");
+    for (rest, kafka, key) in
+        [(any, local, "gateway.rest.advertised"), (local, any, "gateway.kafka.advertised")]
+    {
+        let started = start(config(), listener(rest).await, listener(kafka).await).await;
+        let error = started.err().unwrap().to_string();
+        assert!(error.contains(key), "{error}");
+    }
     let nobody = GatewayConfig { controllers: Vec::new(), ..config() };
-    assert!(matches!(start(nobody, listener).await.err(), Some(GatewayError::NoControllers)));
+    let started = start(nobody, listener(local).await, listener(local).await).await;
+    assert!(matches!(started.err(), Some(GatewayError::NoControllers)));
 }
 
 #[tokio::test]

@@ -68,28 +68,7 @@ impl BatchBuilder {
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
-        let body = 1
-            + varint::length(timestamp_delta)
-            + varint::length(self.count.into())
-            + bytes_length(key)
-            + bytes_length(value)
-            + varint::length(headers.len() as i64)
-            + headers
-                .iter()
-                .map(|(key, value)| bytes_length(Some(key)) + bytes_length(*value))
-                .sum::<usize>();
-        let out = &mut self.plain;
-        varint::put(out, body as i64);
-        out.push(0);
-        varint::put(out, timestamp_delta);
-        varint::put(out, self.count.into());
-        put_bytes(out, key);
-        put_bytes(out, value);
-        varint::put(out, headers.len() as i64);
-        for (key, value) in headers {
-            put_bytes(out, Some(key));
-            put_bytes(out, *value);
-        }
+        put_record(&mut self.plain, timestamp_delta, self.count, key, value, headers);
         self.count = self.count.saturating_add(1);
         self
     }
@@ -136,6 +115,38 @@ impl BatchBuilder {
         out.extend_from_slice(&header.encode());
         out.extend_from_slice(&body);
         Bytes::from(out)
+    }
+}
+
+/// Writes one record, with its place and time relative to its batch's.
+pub(crate) fn put_record<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+    out: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(K, Option<V>)],
+) {
+    let of_value = |value: &Option<V>| bytes_length(value.as_ref().map(AsRef::as_ref));
+    let of_headers: usize =
+        headers.iter().map(|(key, value)| bytes_length(Some(key.as_ref())) + of_value(value)).sum();
+    let body = 1
+        + varint::length(timestamp_delta)
+        + varint::length(offset_delta.into())
+        + bytes_length(key)
+        + bytes_length(value)
+        + varint::length(headers.len() as i64)
+        + of_headers;
+    varint::put(out, body as i64);
+    out.push(0);
+    varint::put(out, timestamp_delta);
+    varint::put(out, offset_delta.into());
+    put_bytes(out, key);
+    put_bytes(out, value);
+    varint::put(out, headers.len() as i64);
+    for (key, value) in headers {
+        put_bytes(out, Some(key.as_ref()));
+        put_bytes(out, value.as_ref().map(AsRef::as_ref));
     }
 }
 

@@ -58,6 +58,10 @@ impl Attributes {
         self.0 & Self::DELETE_HORIZON != 0
     }
 
+    pub fn with_delete_horizon(self, on: bool) -> Self {
+        Self(if on { self.0 | Self::DELETE_HORIZON } else { self.0 & !Self::DELETE_HORIZON })
+    }
+
     pub fn with_transactional(self, on: bool) -> Self {
         Self(if on { self.0 | Self::TRANSACTIONAL } else { self.0 & !Self::TRANSACTIONAL })
     }
@@ -192,6 +196,12 @@ impl BatchHeader {
 
     pub fn is_control(&self) -> bool {
         self.attributes.is_control()
+    }
+
+    /// From when on this batch's tombstones may go, in milliseconds since 1970; `None` before they were first compacted
+    /// (KIP-534).
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     pub fn compression(&self) -> Result<Compression, BatchError> {

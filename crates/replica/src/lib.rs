@@ -3,6 +3,7 @@
 mod epochs;
 mod leader;
 mod producers;
+mod refused;
 mod replica;
 mod state;
 #[cfg(test)]
@@ -13,5 +14,6 @@ pub use producers::{
     PRODUCER_BATCHES_KEPT, PRODUCER_EXPIRATION_MS, ProducerBatch, ProducerRefusal, ProducerState, Producers,
     SequenceCheck,
 };
+pub use refused::Refused;
 pub use replica::{Adopted, Fetched, Replica};
 pub use state::{FollowerFetch, LogEnd, PartitionState, Proposal, ReplicaRefusal};

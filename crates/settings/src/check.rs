@@ -86,7 +86,21 @@ impl GatewaySettings {
     /// What a gateway could not start with. `controllers` is `controller.seeds`.
     pub fn check(&self, controllers: &[String]) -> Result<(), SettingsError> {
         seeds(controllers)?;
-        public("gateway.rest", &self.rest)
+        public("gateway.rest", &self.rest)?;
+        let kafka = &self.kafka;
+        let listen =
+            PublicListenSettings { listen: kafka.listen.clone(), advertised: kafka.advertised.clone() };
+        public("gateway.kafka", &listen)?;
+        for (key, value) in [
+            ("gateway.kafka.request_bytes_max", kafka.request_bytes_max),
+            ("gateway.kafka.in_flight_bytes_max", kafka.in_flight_bytes_max),
+            ("gateway.kafka.connections_max", kafka.connections_max),
+        ] {
+            if value == 0 {
+                return Err(invalid(format!("{key} is 0")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -115,6 +129,8 @@ mod tests {
         names(told(|s| s.storage.node_id = -3), 1, "storage.node_id -3");
         names(told(|s| s.storage.kafka.listen = "nonsense".into()), 1, "storage.kafka.listen 'nonsense'");
         names(told(|s| s.gateway.rest.listen = "0.0.0.0:1".into()), 2, "gateway.rest.advertised");
+        names(told(|s| s.gateway.kafka.listen = "0.0.0.0:1".into()), 2, "gateway.kafka.advertised");
+        names(told(|s| s.gateway.kafka.connections_max = 0), 2, "gateway.kafka.connections_max is 0");
         names(told(|s| s.controller.ordinal = 7), 0, "controller.ordinal 7");
         names(
             told(|s| s.controller.raft_election_timeout_ms_min = 5_000),

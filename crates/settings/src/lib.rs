@@ -8,6 +8,6 @@ mod tree;
 pub use advertised::{AdvertisedError, advertised};
 pub use load::{SettingsError, Sources, flags, load};
 pub use tree::{
-    ControllerSettings, GatewaySettings, LimitSettings, ListenSettings, LogFormat, LogSettings,
-    PublicListenSettings, Settings, StorageSettings,
+    ControllerSettings, GatewayKafkaSettings, GatewaySettings, GroupSettings, LimitSettings, ListenSettings,
+    LogFormat, LogSettings, PublicListenSettings, Settings, StorageSettings,
 };

@@ -74,6 +74,8 @@ pub struct StorageSettings {
     pub http: PublicListenSettings,
     /// How often retention looks at the segments.
     pub retention_check_interval_ms: u64,
+    /// How often compaction looks for dirty logs (Kafka's `log.cleaner.backoff.ms`).
+    pub compaction_check_interval_ms: u64,
     /// The largest request that is taken, in bytes.
     pub request_bytes_max: u32,
     /// How many segment files may be open at once.
@@ -88,13 +90,55 @@ pub struct StorageSettings {
     pub replica_fetch_wait_ms_max: u64,
     /// Producers are refused while less of the disk is free; none: a twentieth of it, and at most 1 GiB.
     pub disk_reserve_bytes: Option<u64>,
+    pub groups: GroupSettings,
+}
+
+/// Consumer groups, by Kafka's defaults unless something else is said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupSettings {
+    /// How many partitions `__consumer_offsets` gets when the first group needs it (Kafka's
+    /// `offsets.topic.num.partitions`).
+    pub offsets_partitions: i32,
+    /// How long the positions of a group without members are kept (Kafka's `offsets.retention.minutes`).
+    pub offsets_retention_ms: i64,
+    /// How long a new classic group waits for more members (Kafka's `group.initial.rebalance.delay.ms`, there 3,000).
+    pub initial_rebalance_delay_ms: u64,
+    /// The shortest and the longest session that a classic member may ask for.
+    pub session_timeout_ms_min: u64,
+    pub session_timeout_ms_max: u64,
+    /// A member of the consumer protocol that is silent for so long is out (Kafka's
+    /// `group.consumer.session.timeout.ms`).
+    pub consumer_session_timeout_ms: u64,
+    /// How often a member of the consumer protocol is heard at least; small groups are asked to speak more often, so
+    /// that they rebalance sooner (Kafka's `group.consumer.heartbeat.interval.ms`).
+    pub consumer_heartbeat_interval_ms: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewaySettings {
     pub rest: PublicListenSettings,
+    pub kafka: GatewayKafkaSettings,
     pub limits: LimitSettings,
+}
+
+/// The gateway as a broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayKafkaSettings {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// `host[:port]`, the one broker that clients see; the default is the bound host, so a wildcard needs one.
+    pub advertised: Option<String>,
+    /// The largest request that is taken, in bytes.
+    pub request_bytes_max: usize,
+    /// How many bytes of requests a connection may have under way; it is read no further meanwhile.
+    pub in_flight_bytes_max: usize,
+    /// A connection without a request for so long is closed.
+    pub connection_idle_ms_max: u64,
+    /// How many connections are taken.
+    pub connections_max: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -155,6 +199,7 @@ impl Default for StorageSettings {
             kafka: on(9092),
             http: on(9600),
             retention_check_interval_ms: 300_000,
+            compaction_check_interval_ms: 15_000,
             request_bytes_max: 100 << 20,
             open_files_max: 1_024,
             connection_idle_ms_max: 600_000,
@@ -162,6 +207,34 @@ impl Default for StorageSettings {
             replica_lag_ms_max: 10_000,
             replica_fetch_wait_ms_max: 500,
             disk_reserve_bytes: None,
+            groups: GroupSettings::default(),
+        }
+    }
+}
+
+impl Default for GroupSettings {
+    fn default() -> Self {
+        Self {
+            offsets_partitions: 50,
+            offsets_retention_ms: 7 * 24 * 3_600_000,
+            initial_rebalance_delay_ms: 500,
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 1_800_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+        }
+    }
+}
+
+impl Default for GatewayKafkaSettings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:9192".to_owned(),
+            advertised: None,
+            request_bytes_max: 100 << 20,
+            in_flight_bytes_max: 64 << 20,
+            connection_idle_ms_max: 600_000,
+            connections_max: 10_000,
         }
     }
 }

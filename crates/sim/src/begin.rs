@@ -47,6 +47,7 @@ impl World {
             let after = self.random.range(1_000, self.setup.produce_us);
             self.schedule(after, Event::ClientTick { client });
         }
+        self.begin_groups();
         let after = self.random.range(5_000, self.setup.faults.every_us);
         self.schedule(after, Event::Fault);
     }

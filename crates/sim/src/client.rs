@@ -64,9 +64,10 @@ pub(crate) struct Reader {
 
 impl Client {
     pub(crate) fn new(number: usize, setup: &Setup, random: &mut Random) -> Self {
-        let partitions = 0..setup.partitions.len();
+        let partitions = 0..setup.data_partitions();
         if number >= setup.producers {
-            return Self { streams: Vec::new(), readers: partitions.map(Reader::new).collect() };
+            let readers = (0..setup.partitions.len()).map(Reader::new).collect();
+            return Self { streams: Vec::new(), readers };
         }
         let mut producer = |partition: usize| {
             let acks_all = random.chance(800);
@@ -114,7 +115,7 @@ impl World {
     }
 
     /// Who leads, as some node's metadata has it. That may be long ago.
-    fn look_up(&mut self, p: usize) -> Option<(usize, LeaderEpoch)> {
+    pub(crate) fn look_up(&mut self, p: usize) -> Option<(usize, LeaderEpoch)> {
         let asked = self.random.index(self.nodes.len());
         let process = self.nodes[asked].process.as_ref()?;
         let state = process.image.partition(self.topics[p].0.as_str(), PartitionIndex(0))?;

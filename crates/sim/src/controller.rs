@@ -4,7 +4,7 @@ use domain::{NodeEpoch, NodeId};
 use metadata::{Applied, Command, Delta, Image, Liveness, Refusal};
 
 use crate::{
-    event::{Event, Message, Party},
+    event::{Event, Message, Noted, Party},
     invariants::{c2, r5, r10},
     mutation::Mutation,
     world::{World, partition_of},
@@ -22,6 +22,8 @@ pub(crate) struct Controllers {
     pub(crate) deposed: [bool; Party::CONTROLLERS],
     pub(crate) log: Vec<Entry>,
     pub(crate) committed: usize,
+    /// The version that changed the image last.
+    pub(crate) changed: u64,
     pub(crate) image: Image,
     /// The image after each version, and the way from the one before.
     pub(crate) images: Vec<Image>,
@@ -54,6 +56,7 @@ impl Controllers {
             deposed: [false; Party::CONTROLLERS],
             log: Vec::new(),
             committed: 0,
+            changed: 0,
             image: Image::default(),
             images: vec![Image::default()],
             deltas: vec![None],
@@ -79,7 +82,9 @@ impl World {
             Message::Register { call, life, registration } => {
                 self.propose(Command::RegisterNode(*registration), Some((from, life, call)));
             }
-            Message::Heartbeat { epoch, goodbye, stopping } => self.heartbeat(from, epoch, goodbye, stopping),
+            Message::Heartbeat { epoch, goodbye, stopping, noted } => {
+                self.heartbeat(from, epoch, goodbye, stopping, noted);
+            }
             Message::StreamEnded { epoch } => {
                 let (now, id) = (self.now_ms(), NodeId(from as i32));
                 self.controllers.office.iter_mut().for_each(|o| o.stream_ended(now, id, epoch));
@@ -92,10 +97,11 @@ impl World {
         }
     }
 
-    fn heartbeat(&mut self, from: usize, epoch: NodeEpoch, goodbye: bool, stopping: bool) {
+    fn heartbeat(&mut self, from: usize, epoch: NodeEpoch, goodbye: bool, stopping: bool, noted: Noted) {
         let (now, id) = (self.now_ms(), NodeId(from as i32));
         let known = self.controllers.image.nodes.get(&id).filter(|n| n.epoch == epoch).map(|n| n.state);
-        let mut answer = Message::Beat { epoch, may_stop: false, known: known.is_some() };
+        let version = self.controllers.changed;
+        let mut answer = Message::Beat { epoch, may_stop: false, known: known.is_some(), noted, version };
         if let Some(state) = known {
             let fenced = state == metadata::NodeState::Fenced;
             if goodbye {
@@ -110,7 +116,7 @@ impl World {
                 self.propose_once(Command::StopNode { node: id, epoch });
             }
             let may_stop = stopping && state != metadata::NodeState::Active;
-            answer = Message::Beat { epoch, may_stop, known: true };
+            answer = Message::Beat { epoch, may_stop, known: true, noted, version };
         }
         self.send(Party::Controller(self.controllers.leader), Party::Node(from), answer);
     }
@@ -162,6 +168,9 @@ impl World {
         }
         let delta =
             (!outcome.changes.is_empty()).then(|| Arc::new(self.controllers.image.delta(&outcome.changes)));
+        if delta.is_some() {
+            self.controllers.changed = self.controllers.image.version;
+        }
         self.controllers.images.push(self.controllers.image.clone());
         self.controllers.deltas.push(delta.clone());
         for topic in outcome.changes.partitions.keys() {

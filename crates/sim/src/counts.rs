@@ -62,6 +62,18 @@ counts! {
     reassignments,
     retentions,
     lost,
+    /// Coordinators that read their log.
+    loads,
+    /// Steps of coordinators that wrote something.
+    group_batches,
+    group_answers,
+    joins,
+    commits,
+    refused_commits,
+    positions,
+    /// Partitions that a member got.
+    assigned,
+    expired,
     /// Seeds that were healed in the end and became whole.
     healed,
 }

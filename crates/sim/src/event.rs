@@ -1,9 +1,10 @@
 use std::{fmt, sync::Arc};
 
 use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset, ProducerId};
+use group::{Answer, Call};
 use metadata::{Applied, Command, Delta, NodeRegistration, Refusal};
 
-use crate::disk::Batch;
+use crate::{disk::Batch, groups_ghost::Asked};
 
 /// Everybody who can send or receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,12 +12,16 @@ pub(crate) enum Party {
     Node(usize),
     Controller(usize),
     Client(usize),
+    /// Of a consumer group.
+    Member(usize),
 }
 
 impl Party {
     pub(crate) const NODES_MAX: usize = 5;
     pub(crate) const CONTROLLERS: usize = 3;
-    pub(crate) const MAX: usize = 16;
+    pub(crate) const CLIENTS_MAX: usize = 8;
+    pub(crate) const MEMBERS_MAX: usize = 6;
+    pub(crate) const MAX: usize = Self::NODES_MAX + Self::CONTROLLERS + Self::CLIENTS_MAX + Self::MEMBERS_MAX;
 
     /// Its row in the network's table.
     pub(crate) fn index(self) -> usize {
@@ -24,6 +29,7 @@ impl Party {
             Self::Node(n) => n,
             Self::Controller(n) => Self::NODES_MAX + n,
             Self::Client(n) => Self::NODES_MAX + Self::CONTROLLERS + n,
+            Self::Member(n) => Self::NODES_MAX + Self::CONTROLLERS + Self::CLIENTS_MAX + n,
         }
     }
 }
@@ -34,6 +40,7 @@ impl fmt::Display for Party {
             Self::Node(n) => write!(f, "node-{n}"),
             Self::Controller(n) => write!(f, "controller-{n}"),
             Self::Client(n) => write!(f, "client-{n}"),
+            Self::Member(n) => write!(f, "member-{n}"),
         }
     }
 }
@@ -88,6 +95,15 @@ pub(crate) enum Event {
     ClientTick {
         client: usize,
     },
+    MemberTick {
+        member: usize,
+    },
+    /// A coordinator has read its log.
+    Load {
+        node: usize,
+        life: u64,
+        epoch: LeaderEpoch,
+    },
     Fault,
     Heal {
         what: Healing,
@@ -101,6 +117,7 @@ impl Event {
             Self::Deliver { to: Party::Node(node), .. }
             | Self::Tick { node, .. }
             | Self::FetchDue { node, .. }
+            | Self::Load { node, .. }
             | Self::Synced { node, .. } => Some(*node),
             _ => None,
         }
@@ -116,24 +133,91 @@ pub(crate) enum Healing {
 /// What one party tells another. Each is sent, delayed and lost by itself.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
-    Register { call: u64, life: u64, registration: Box<NodeRegistration> },
-    Heartbeat { epoch: NodeEpoch, goodbye: bool, stopping: bool },
-    StreamEnded { epoch: NodeEpoch },
-    Propose { call: u64, command: Box<Command> },
-    Watch { session: u64, from: u64 },
+    Register {
+        call: u64,
+        life: u64,
+        registration: Box<NodeRegistration>,
+    },
+    /// `noted` comes back with the answer.
+    Heartbeat {
+        epoch: NodeEpoch,
+        goodbye: bool,
+        stopping: bool,
+        noted: Noted,
+    },
+    StreamEnded {
+        epoch: NodeEpoch,
+    },
+    Propose {
+        call: u64,
+        command: Box<Command>,
+    },
+    Watch {
+        session: u64,
+        from: u64,
+    },
 
     NotLeader,
-    Beat { epoch: NodeEpoch, may_stop: bool, known: bool },
-    Answer { call: u64, result: Box<Result<Applied, Refusal>> },
-    Metadata { session: u64, delta: Arc<Delta> },
+    Beat {
+        epoch: NodeEpoch,
+        may_stop: bool,
+        known: bool,
+        noted: Noted,
+        version: u64,
+    },
+    Answer {
+        call: u64,
+        result: Box<Result<Applied, Refusal>>,
+    },
+    Metadata {
+        session: u64,
+        delta: Arc<Delta>,
+    },
 
     Fetch(Box<FetchRequest>),
     Fetched(Box<FetchAnswer>),
 
     Produce(Box<ProduceRequest>),
-    Produced { call: u64, partition: usize, epoch: LeaderEpoch, result: ProduceResult },
-    Consume { call: u64, partition: usize, epoch: LeaderEpoch, offset: Offset },
+    Produced {
+        call: u64,
+        partition: usize,
+        epoch: LeaderEpoch,
+        result: ProduceResult,
+    },
+    Consume {
+        call: u64,
+        partition: usize,
+        epoch: LeaderEpoch,
+        offset: Offset,
+    },
     Consumed(Box<ConsumeAnswer>),
+
+    Ask(Box<GroupCall>),
+    Told {
+        call: u64,
+        answer: Box<Answer>,
+    },
+}
+
+/// What a node notes of a heartbeat when it leaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Noted {
+    /// The last question before it.
+    pub(crate) question: u64,
+    /// By the node's clock.
+    pub(crate) left_ms: u64,
+}
+
+/// A group's member asks its coordinator.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupCall {
+    pub(crate) call: u64,
+    /// Of this member: what comes on an older connection than the last is not read.
+    pub(crate) connection: u64,
+    pub(crate) version: i16,
+    pub(crate) asks: Call,
+    /// For the checkers: what was committed when it left.
+    pub(crate) asked: Asked,
 }
 
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use metadata::{Command, ConfigChange, ConfigOperation, ElectionKind};
 
 use crate::{
     disk::Disk,
-    event::{Event, Healing, Message, Party},
+    event::{Event, Healing, Message, Noted, Party},
     world::World,
 };
 
@@ -210,6 +210,7 @@ impl World {
             .map(Party::Node)
             .chain((0..Party::CONTROLLERS).map(Party::Controller))
             .chain((0..self.clients.len()).map(Party::Client))
+            .chain((0..self.members.len()).map(Party::Member))
             .collect();
         let one = match self.random.chance(700) {
             true => Party::Node(self.random.index(self.nodes.len())),
@@ -261,7 +262,8 @@ impl World {
         self.counts.clean_stops += 1;
         self.trace(Party::Node(n), format_args!("has stopped"));
         if let Some(epoch) = process.epoch {
-            let message = Message::Heartbeat { epoch, goodbye: true, stopping: true };
+            let message =
+                Message::Heartbeat { epoch, goodbye: true, stopping: true, noted: Noted::default() };
             self.send(Party::Node(n), Party::Controller(process.controller), message);
         }
         // The machine may be booted anew before it starts again.

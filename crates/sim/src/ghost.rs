@@ -91,10 +91,17 @@ impl GhostPartition {
         self.committed.len()
     }
 
+    /// Of the batches that were committed.
+    pub(crate) fn nth(&self, nth: usize) -> &Batch {
+        &self.committed[nth]
+    }
+
     pub(crate) fn push(&mut self, batch: Batch, epoch: LeaderEpoch) {
         self.committed_in.push(epoch);
-        let next = batch.sequence + batch.count;
-        self.sequences.insert((batch.producer, batch.sequence), (batch.base, next));
+        if batch.producer != ProducerId::NONE {
+            let next = batch.sequence + batch.count;
+            self.sequences.insert((batch.producer, batch.sequence), (batch.base, next));
+        }
         self.committed.push(batch);
     }
 

@@ -49,7 +49,7 @@ impl World {
     }
 
     /// A last known member's disk is gone, or it holds no replica of the partition on it.
-    fn is_hopeless(&self, state: &Partition) -> bool {
+    pub(crate) fn is_hopeless(&self, state: &Partition) -> bool {
         let nodes = &self.controllers.image.nodes;
         let gone = |k: &metadata::LastKnown| nodes.get(&k.node).is_none_or(|n| n.directory != k.directory);
         let mut waited_for = state.last_known.iter().filter(|k| k.waited_for).peekable();
@@ -61,6 +61,7 @@ impl World {
         if self.controllers.committed < self.controllers.log.len() {
             missing.push("entries wait to be committed".to_owned());
         }
+        self.missing_in_groups(&mut missing);
         for p in 0..self.topics.len() {
             let Some(state) = self.partition(p) else { continue };
             // Nobody may bring it back by an unclean election.

@@ -14,6 +14,7 @@ impl World {
             (Party::Client(client), Message::Consume { call, partition, epoch, offset }) => {
                 self.on_consume(n, client, call, partition, epoch, offset);
             }
+            (Party::Member(member), Message::Ask(call)) => self.on_group_call(n, member, *call),
             _ => {}
         }
     }

@@ -138,6 +138,7 @@ impl World {
             let answer = Message::Produced { call: w.call, partition: p, epoch: w.epoch, result };
             self.send(Party::Node(n), Party::Client(w.client), answer);
         }
+        self.settle_coordinator(n, p);
     }
 
     /// This node leads no more: nobody knows what becomes of what waits.
@@ -236,7 +237,10 @@ impl World {
 
     /// Checkpoints the high watermark, and removes old records below it now and then.
     fn retain(&mut self, n: usize, p: usize) {
-        let moves = self.random.chance(self.setup.faults.retention) && !self.healing;
+        // Nothing is removed from the log of groups: it is compacted, which is not simulated.
+        let moves = self.random.chance(self.setup.faults.retention)
+            && !self.healing
+            && Some(p) != self.setup.group_partition();
         let (checkpoints, back, now_ms) =
             (self.random.chance(200), self.random.range(0, 12), self.now_ms() as i64);
         let Some((local, log)) = self.nodes[n].both(p) else { return };

@@ -42,6 +42,9 @@ struct Arguments {
     /// Listens only to the invariants that speak of records.
     #[arg(long)]
     data_only: bool,
+    /// With consumer groups.
+    #[arg(long)]
+    groups: bool,
     /// How many seeds a mistake has to be found in, and then to lose data.
     #[arg(long, default_value_t = 20_000)]
     within: u64,
@@ -61,6 +64,7 @@ fn main() -> anyhow::Result<ExitCode> {
         mutation,
         lossless: arguments.lossless,
         data_only: arguments.data_only,
+        groups: arguments.groups,
     };
     match &arguments {
         Arguments { seed: Some(seed), .. } => one(*seed, plan, arguments.trace),
@@ -105,7 +109,7 @@ fn many(first: u64, last: u64, within: Option<Duration>, plan: Plan, threads: us
 
 fn mutations(plan: Plan, within: u64, threads: usize) -> anyhow::Result<ExitCode> {
     let mut missed = 0;
-    for mutation in Mutation::ALL {
+    for mutation in Mutation::ALL.into_iter().chain(Mutation::OF_GROUPS) {
         let plan = Plan { mutation: Some(mutation), ..plan };
         let find = |plan| run_many(1, within + 1, threads, None, plan, |_, _| {}).1.into_iter().next();
         let found = find(plan);
@@ -124,8 +128,12 @@ fn verdict(failures: &[Failure], plan: Plan) -> ExitCode {
     for Failure { seed, step, violation } in failures {
         println!("seed {seed}, step {step}: {violation}");
         let mutation = plan.mutation.map(|m| format!(" --mutation {m}")).unwrap_or_default();
-        let flags =
-            [(!plan.heal, " --no-heal"), (plan.lossless, " --lossless"), (plan.data_only, " --data-only")];
+        let flags = [
+            (!plan.heal, " --no-heal"),
+            (plan.lossless, " --lossless"),
+            (plan.data_only, " --data-only"),
+            (plan.groups, " --groups"),
+        ];
         let flags: String = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
         println!("replay: scripts/sim.sh --seed {seed} --steps {}{mutation}{flags} --trace", plan.steps);
     }

@@ -42,6 +42,18 @@ pub enum Mutation {
     ProducersForgotten,
     /// After a power cut of everything only those are asked who were fenced last.
     OnlyTheLastAsked,
+    /// A coordinator answers before its records are committed.
+    AnswerBeforeCommit,
+    /// Positions are told by who took itself for the leader.
+    NoReadIndex,
+    /// A new coordinator reads its log up to the high watermark only.
+    LoadToHighWatermark,
+    /// Commits are taken under any epoch.
+    NoCommitFencing,
+    /// Positions of groups with members expire.
+    ExpireWhileAlive,
+    /// A partition counts as given up before its owner has said so.
+    RevokedUnheard,
 }
 
 impl Mutation {
@@ -67,9 +79,19 @@ impl Mutation {
         Self::OnlyTheLastAsked,
     ];
 
+    /// Those that a coordinator of groups makes.
+    pub const OF_GROUPS: [Mutation; 6] = [
+        Self::AnswerBeforeCommit,
+        Self::NoReadIndex,
+        Self::LoadToHighWatermark,
+        Self::NoCommitFencing,
+        Self::ExpireWhileAlive,
+        Self::RevokedUnheard,
+    ];
+
     /// The mutation of that name, as [`fmt::Display`] writes it.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|m| m.to_string() == name)
+        Self::ALL.into_iter().chain(Self::OF_GROUPS).find(|m| m.to_string() == name)
     }
 }
 

@@ -5,6 +5,7 @@ use metadata::{Image, Partition};
 use replica::{LogEnd, PartitionState, Proposal, Replica};
 
 use crate::{
+    coordinator::{Coordinator, Heard},
     disk::{Disk, Log, Proof},
     event::Event,
 };
@@ -78,6 +79,14 @@ pub(crate) struct Process {
     /// For each connection that produces the number of the request that comes next.
     pub(crate) connections: BTreeMap<u64, u64>,
     pub(crate) locals: Vec<Option<Local>>,
+    pub(crate) coordinator: Option<Coordinator>,
+    pub(crate) heard: Heard,
+    /// Put to the controllers so far, whether they answered or not.
+    pub(crate) questions: u64,
+    /// The newest connection of each group's member.
+    pub(crate) members: BTreeMap<usize, u64>,
+    /// When its clockwork ran last, by the node's clock.
+    pub(crate) ticked_ms: Option<u64>,
 }
 
 /// A request without an answer yet.
@@ -171,6 +180,11 @@ impl Process {
             fetchers: BTreeMap::new(),
             connections: BTreeMap::new(),
             locals: disk.logs.iter().zip(&disk.high_watermarks).map(local).collect(),
+            coordinator: None,
+            heard: Heard::default(),
+            questions: 0,
+            members: BTreeMap::new(),
+            ticked_ms: None,
         }
     }
 }

@@ -17,12 +17,14 @@ pub struct Plan {
     pub lossless: bool,
     /// Only the invariants that speak of records are listened to, not those that restate the protocol's conditions.
     pub data_only: bool,
+    /// With consumer groups, whose coordinator leads one more partition.
+    pub groups: bool,
 }
 
 impl Plan {
     /// So many steps with faults, and then healing.
     pub const fn of(steps: u64) -> Self {
-        Self { steps, heal: true, mutation: None, lossless: false, data_only: false }
+        Self { steps, heal: true, mutation: None, lossless: false, data_only: false, groups: false }
     }
 }
 
@@ -36,6 +38,10 @@ pub struct Failure {
 
 /// Runs one seed; what happened, and what must not have.
 pub fn run(seed: u64, plan: Plan, trace: Trace) -> (Counts, Option<Failure>) {
+    let plan = Plan {
+        groups: plan.groups || plan.mutation.is_some_and(|m| Mutation::OF_GROUPS.contains(&m)),
+        ..plan
+    };
     let mut world = World::new(seed, plan, trace);
     while world.step < plan.steps && world.violation.is_none() {
         world.step();

@@ -52,15 +52,12 @@ impl World {
             process.controller = (process.controller + 1) % Party::CONTROLLERS;
             process.controller_heard_us = now;
         }
-        let Some(epoch) = process.epoch else { return self.register(n) };
+        if process.epoch.is_none() {
+            return self.register(n);
+        }
         let stopping = process.stopping_until_us;
         let watch_silent = now.saturating_sub(process.watch_heard_us) > silent;
-        if now >= process.beat_due_us {
-            process.beat_due_us = now + self.setup.heartbeat_us;
-            let controller = Party::Controller(process.controller);
-            let stopping = stopping.is_some();
-            self.send(Party::Node(n), controller, Message::Heartbeat { epoch, goodbye: false, stopping });
-        }
+        self.beat(n);
         if stopping.is_some_and(|until| now >= until) {
             return self.say_goodbye(n);
         }
@@ -70,6 +67,19 @@ impl World {
         self.note_configs(n);
         self.report(n);
         self.tend_replicas(n);
+        self.tend_coordinator(n);
+    }
+
+    /// A heartbeat, if it is time for one.
+    pub(crate) fn beat(&mut self, n: usize) {
+        let (now, noted) = (self.now_us, self.note_question(n));
+        let Some(process) = self.nodes[n].process.as_mut() else { return };
+        let Some(epoch) = process.epoch.filter(|_| now >= process.beat_due_us) else { return };
+        process.beat_due_us = now + self.setup.heartbeat_us;
+        let (controller, stopping) =
+            (Party::Controller(process.controller), process.stopping_until_us.is_some());
+        let message = Message::Heartbeat { epoch, goodbye: false, stopping, noted };
+        self.send(Party::Node(n), controller, message);
     }
 
     fn register(&mut self, n: usize) {
@@ -130,15 +140,18 @@ impl World {
             }
             Message::Beat { epoch, .. } if process.epoch != Some(epoch) => {}
             Message::Beat { known: false, .. } => self.replaced(n),
-            Message::Beat { may_stop, .. } => {
+            Message::Beat { may_stop, noted, version, .. } => {
                 process.controller_heard_us = now;
+                process.heard = process.heard.later(noted, version);
                 if may_stop && process.stopping_until_us.is_some() {
-                    self.say_goodbye(n);
+                    return self.say_goodbye(n);
                 }
+                self.become_sure(n);
             }
             Message::Metadata { session, delta } if session == process.watch => {
                 process.watch_heard_us = now;
                 self.on_delta(n, &delta);
+                self.become_sure(n);
             }
             Message::Answer { call, result } if process.registering.is_some_and(|c| c.id == call) => {
                 process.controller_heard_us = now;
@@ -163,6 +176,7 @@ impl World {
             if let Some((local, _)) = self.nodes[n].both(p) {
                 local.replica.resign();
             }
+            self.coordinate(n, p);
         }
         if let Some(process) = self.nodes[n].process.as_mut() {
             (process.epoch, process.in_image) = (None, false);
@@ -255,6 +269,7 @@ impl World {
         if led.is_some() && self.nodes[n].local(p).and_then(|l| l.replica.leads()) != led {
             self.fail_waiting(n, p);
         }
+        self.coordinate(n, p);
         self.complete_waiting(n, p);
     }
 
@@ -272,6 +287,7 @@ impl World {
         if let Some(process) = self.nodes[n].process.as_mut() {
             process.locals[p] = None;
         }
+        self.coordinate(n, p);
     }
 
     /// A leader begins whom an unclean or RECOVERING election chose: what it has is what was committed.

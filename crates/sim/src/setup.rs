@@ -1,6 +1,6 @@
 use metadata::LivenessConfig;
 
-use crate::{event::Party, random::Random};
+use crate::{event::Party, groups_setup::GroupsSetup, random::Random};
 
 /// What a seed decides before anything happens: the cluster, its clients, and which faults it is given. Times are in
 /// microseconds and short, so that a thousand steps see many of them run out.
@@ -19,6 +19,7 @@ pub(crate) struct Setup {
     pub(crate) commit_us: (u64, u64),
     pub(crate) produce_us: u64,
     pub(crate) faults: Faults,
+    pub(crate) groups: Option<GroupsSetup>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,7 @@ impl Setup {
             commit_us: (200, random.range(1_000, 8_000)),
             produce_us: random.range(3_000, 30_000),
             faults: Faults::draw(random, unclean),
+            groups: None,
         }
     }
 

@@ -1,6 +1,11 @@
-use std::{cmp::Reverse, collections::BinaryHeap, fmt};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    fmt,
+};
 
 use domain::{NodeId, PartitionIndex, TopicId, TopicName};
+use group::Entry;
 use metadata::{Command, ElectionKind, Image, NodeState, Partition};
 use uuid::Uuid;
 
@@ -10,7 +15,9 @@ use crate::{
     counts::Counts,
     event::{Event, Healing, Message, Party},
     ghost::{Doubt, Ghost},
+    groups_ghost::GroupsGhost,
     invariants::{Checked, Violation, r1, r2, r3, r4, r13},
+    member::Member,
     mutation::Mutation,
     network::Network,
     node::{Node, log_end},
@@ -35,8 +42,12 @@ pub(crate) struct World {
     pub(crate) controllers: Controllers,
     pub(crate) nodes: Vec<Node>,
     pub(crate) clients: Vec<Client>,
+    pub(crate) members: Vec<Member>,
+    /// What the batches of coordinators hold, by their values.
+    pub(crate) entries: BTreeMap<u64, Vec<Entry>>,
     pub(crate) topics: Vec<(TopicName, TopicId)>,
     pub(crate) ghost: Ghost,
+    pub(crate) groups_ghost: GroupsGhost,
     /// Partitions that the checkers must look at after this step.
     dirty: Vec<bool>,
     /// No more faults: everything comes back.
@@ -47,7 +58,7 @@ pub(crate) struct World {
 }
 
 /// The invariants that speak of records, not of the rules that protect them.
-const DATA: [&str; 6] = ["R1", "R2", "R7", "R8", "R9", "R12"];
+const DATA: [&str; 8] = ["R1", "R2", "R7", "R8", "R9", "R12", "G1", "G5"];
 
 struct Queued {
     at_us: u64,
@@ -58,10 +69,13 @@ struct Queued {
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan, trace: Trace) -> Self {
         let mut random = Random::new(seed);
-        let setup = match plan.lossless {
-            true => Setup::draw(&mut random).lossless(),
-            false => Setup::draw(&mut random),
-        };
+        let mut setup = Setup::draw(&mut random);
+        if plan.groups {
+            setup = setup.with_groups(&mut Random::new(!seed));
+        }
+        if plan.lossless {
+            setup = setup.lossless();
+        }
         let topic = |p: usize| (topic_name(p), TopicId(Uuid::from_u128(p as u128 + 1)));
         let mut world = Self {
             topics: (0..setup.partitions.len()).map(topic).collect(),
@@ -71,6 +85,9 @@ impl World {
             controllers: Controllers::new(),
             nodes: Vec::new(),
             clients: Vec::new(),
+            members: Vec::new(),
+            entries: BTreeMap::new(),
+            groups_ghost: GroupsGhost::default(),
             queue: BinaryHeap::new(),
             queued: 0,
             next_id: 1,
@@ -133,6 +150,8 @@ impl World {
             Event::Elected { term } => self.take_office(term),
             Event::OfficeTick { term } => self.office_tick(term),
             Event::ClientTick { client } => self.client_tick(client),
+            Event::MemberTick { member } => self.member_tick(member),
+            Event::Load { node, life, epoch } if self.lives(node, life) => self.load_groups(node, epoch),
             Event::Fault => self.fault(),
             Event::Heal { what: Healing::Link(from, to) } => self.network.heal(from, to),
             Event::Heal { what: Healing::Clock(node) } => {
@@ -156,6 +175,7 @@ impl World {
                 }
             }
             Party::Client(client) => self.on_client(client, from, message),
+            Party::Member(member) => self.on_member(member, message),
         }
     }
 
@@ -188,6 +208,7 @@ impl World {
         self.dirty[p] = true;
         self.check_at(p, advanced);
         self.check_at(p, checked);
+        self.note_committed(p);
     }
 
     pub(crate) fn touch(&mut self, p: usize) {

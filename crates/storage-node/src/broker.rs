@@ -12,6 +12,7 @@ use crate::{
     departed::Departed,
     disk::DiskGuard,
     doubts::Doubts,
+    groups::Groups,
     producer_ids::ProducerIds,
     replication::{IsrKeeper, Sessions},
     store::Store,
@@ -30,6 +31,7 @@ pub(crate) struct Broker {
     pub(crate) disk: Arc<DiskGuard>,
     pub(crate) doubts: Doubts,
     pub(crate) departed: Arc<Departed>,
+    pub(crate) groups: Arc<Groups>,
 }
 
 /// The numbers that are counted for every request; looked up once.
@@ -62,7 +64,7 @@ impl Traffic {
 pub(crate) struct Endpoint(pub(crate) Arc<Broker>);
 
 impl Handler for Endpoint {
-    fn handle(&self, frame: RequestFrame, _peer: SocketAddr) -> Result<Reply, FrameError> {
+    fn handle(&self, frame: RequestFrame, peer: SocketAddr) -> Result<Reply, FrameError> {
         let broker = &self.0;
         broker.traffic.requests.increment(1);
         match frame.api {
@@ -114,13 +116,12 @@ impl Handler for Endpoint {
                 let request = frame.decode_body()?;
                 now(&frame, &api::list_partition_reassignments::answer(broker, &request))
             }
-            ApiKey::DescribeConfigs => {
-                let request = frame.decode_body()?;
-                now(&frame, &api::describe_configs::answer(broker, &request))
-            }
+            ApiKey::DescribeConfigs => administer(broker, &frame, api::describe_configs::answer),
             ApiKey::CreateTopics => administer(broker, &frame, api::create_topics::answer),
             ApiKey::DeleteTopics => administer(broker, &frame, api::delete_topics::answer),
             ApiKey::CreatePartitions => administer(broker, &frame, api::create_partitions::answer),
+            ApiKey::DeleteRecords => administer(broker, &frame, api::delete_records::answer),
+            ApiKey::AlterConfigs => administer(broker, &frame, api::alter_configs::answer),
             ApiKey::IncrementalAlterConfigs => {
                 administer(broker, &frame, api::incremental_alter_configs::answer)
             }
@@ -128,7 +129,9 @@ impl Handler for Endpoint {
             ApiKey::AlterPartitionReassignments => {
                 administer(broker, &frame, api::alter_partition_reassignments::answer)
             }
+            ApiKey::FindCoordinator => administer(broker, &frame, api::find_coordinator::answer),
             ApiKey::InitProducerId => administer(broker, &frame, api::init_producer_id::answer),
+            api if api::groups::answers(api) => api::groups::handle(broker, &frame, peer),
             api => Err(FrameError::Api { api_key: api as i16 }),
         }
     }
@@ -161,7 +164,7 @@ where
     Reply::Later(encoded.boxed())
 }
 
-/// For what the controller decides.
+/// For what the controller decides, or what takes its time.
 fn administer<R, F>(
     broker: &Arc<Broker>,
     frame: &RequestFrame,

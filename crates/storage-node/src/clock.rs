@@ -11,6 +11,12 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Milliseconds since the machine booted, those that it slept included: what a promise of a time is measured with.
+pub(crate) fn boot_ms() -> u64 {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(since.tv_sec * 1_000 + since.tv_nsec / 1_000_000).unwrap_or(0)
+}
+
 /// Milliseconds of a monotonic clock: what time limits are measured with.
 pub(crate) fn uptime_ms() -> u64 {
     u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX)

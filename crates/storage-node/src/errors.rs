@@ -20,8 +20,16 @@ pub(crate) enum PartitionError {
     EarlierUnderWay(AppendError),
     #[error("the high watermark is not known yet")]
     OffsetNotAvailable,
+    #[error("offset {before} is not below the high watermark, which is {committed}")]
+    NotCommitted { before: Offset, committed: Offset },
     #[error("offset {offset} of a follower is out of range, the log holds {start} to {end}")]
-    FollowerOutOfRange { offset: Offset, start: Offset, end: Offset, before: Option<LeaderEpoch> },
+    FollowerOutOfRange {
+        offset: Offset,
+        start: Offset,
+        end: Offset,
+        before: Option<LeaderEpoch>,
+        committed: Offset,
+    },
     #[error("a batch of leader epoch {got} came in answer to a fetch in epoch {asked}")]
     LaterEpoch { got: LeaderEpoch, asked: LeaderEpoch },
     #[error(transparent)]
@@ -64,7 +72,9 @@ impl PartitionError {
             // A leader that does not lead yet would have said so, too: the client sends all of them again, in order.
             PartitionError::EarlierUnderWay(_) => ResponseError::NotLeaderOrFollower,
             PartitionError::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
-            PartitionError::FollowerOutOfRange { .. } => ResponseError::OffsetOutOfRange,
+            PartitionError::NotCommitted { .. } | PartitionError::FollowerOutOfRange { .. } => {
+                ResponseError::OffsetOutOfRange
+            }
             PartitionError::LaterEpoch { .. } => ResponseError::UnknownServerError,
             PartitionError::Replica(refusal) => replica_code(refusal),
             PartitionError::UnknownFollowerEpoch(_) => ResponseError::UnknownLeaderEpoch,

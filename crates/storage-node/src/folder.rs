@@ -56,6 +56,7 @@ pub(crate) fn open(
     let high_watermarks = dir.read_checkpoint(CheckpointKind::Replication)?;
     let points = dir.read_checkpoint(CheckpointKind::RecoveryPoint)?;
     let starts = dir.read_checkpoint(CheckpointKind::LogStart)?;
+    let cleaned = dir.read_checkpoint(CheckpointKind::Cleaner)?;
     dir.remove_unborn()?;
     let folders = dir.list_partitions()?;
     let started = Instant::now();
@@ -66,6 +67,7 @@ pub(crate) fn open(
         torn: Mutex::default(),
         points,
         starts,
+        cleaned,
         files: files.clone(),
         next: AtomicUsize::new(0),
         folders,
@@ -107,6 +109,7 @@ struct Opening {
     torn: Mutex<Torn>,
     points: BTreeMap<TopicPartition, Offset>,
     starts: BTreeMap<TopicPartition, Offset>,
+    cleaned: BTreeMap<TopicPartition, Offset>,
     files: Arc<FileCache>,
     folders: Vec<PartitionFolder>,
     next: AtomicUsize,
@@ -148,7 +151,7 @@ impl Opening {
         let opened =
             Log::open(folder.path.clone(), config.clone(), self.files.clone(), mode, start, now_ms());
         let failed = |source| FolderError::Partition { partition: name.clone(), source };
-        let (log, recovery) = match opened {
+        let (mut log, recovery) = match opened {
             Ok(opened) => opened,
             // Damage below the recovery point: nothing is cut and nothing is served, and the others go on.
             Err(error @ (LogError::Corrupt { .. } | LogError::Shortened { .. })) => {
@@ -163,6 +166,7 @@ impl Opening {
             let bytes = recovery.truncated_bytes;
             tracing::warn!(partition = %name, bytes, "cut a torn tail after a crash");
         }
+        log.set_first_dirty(self.cleaned.get(name).copied().unwrap_or(Offset(0)));
         self.note(recovery.torn);
         let high_watermark = self.high_watermarks.get(name).copied().unwrap_or(Offset(0));
         Ok(LocalPartition::new(self.home.clone(), name.clone(), log, high_watermark))

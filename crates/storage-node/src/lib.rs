@@ -1,17 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod assurance;
 mod broker;
+mod cleaner;
 mod clock;
 mod departed;
 mod disk;
 mod doubts;
 mod errors;
 mod folder;
+mod groups;
 mod home;
 mod partition;
 mod producer_ids;
-mod refused;
 mod replication;
 mod scrub;
 mod service;

@@ -1,4 +1,5 @@
 mod leading;
+mod tombstones;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -6,16 +7,15 @@ use commitlog::{Log, LogError, LogSlice};
 use domain::{LeaderEpoch, Offset, TopicConfig, TopicId, TopicPartition};
 use metadata::ReplicaReport;
 use parking_lot::Mutex;
-use replica::{Adopted, LogEnd, PartitionState, Replica};
+use replica::{Adopted, LogEnd, PartitionState, Refused, Replica};
 use tokio::sync::Notify;
 
-pub(crate) use self::leading::Commit;
+pub(crate) use self::{leading::Commit, tombstones::Began};
 
 use crate::{
     clock::uptime_ms,
     errors::PartitionError,
     home::Home,
-    refused::Refused,
     scrub::Look,
     watchers::{News, Subscribers, Watchers},
 };
@@ -51,7 +51,7 @@ pub(crate) struct State {
     /// Where the log is about to be cut, below the checkpoint, which has to say so first.
     pub(crate) to_be_cut: Option<Offset>,
     /// Of this leadership.
-    refused: Refused,
+    refused: Refused<wire::ResponseError>,
     /// When this node began to lead the last time, by its uptime.
     leads_since_ms: u64,
 }
@@ -64,6 +64,8 @@ pub(crate) struct Points {
     pub(crate) start: Offset,
     /// Everything below is committed.
     pub(crate) high_watermark: Offset,
+    /// Compaction has seen everything below; 0 where it has seen nothing of what is there.
+    pub(crate) clean: Offset,
 }
 
 /// A replica as the metrics count it.
@@ -111,7 +113,8 @@ impl LocalPartition {
         start: Offset,
     ) -> Self {
         let replica = Replica::new(home.node, Offset(0));
-        let kept = Some(Points { recovery: recovery_point, start, high_watermark: Offset(0) });
+        let kept =
+            Some(Points { recovery: recovery_point, start, high_watermark: Offset(0), clean: Offset(0) });
         let state = State {
             log: None,
             replica,
@@ -145,6 +148,7 @@ impl LocalPartition {
             recovery: log.recovery_point().min(cut),
             start: log.start_offset(),
             high_watermark: state.replica.high_watermark().min(cut),
+            clean: Some(log.first_dirty().min(cut)).filter(|n| *n > log.start_offset()).unwrap_or_default(),
         };
         state.log.as_ref().map(of_log).or(state.kept)
     }

@@ -2,10 +2,11 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use commitlog::{DataDirError, FileCache, MetaProperties};
 use domain::{DirectoryId, NodeId};
+use group::GroupConfig;
 use metadata::{Endpoint as Address, NodeRegistration};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use settings::{AdvertisedError, advertised};
+use settings::{AdvertisedError, GroupSettings, advertised};
 use telemetry::{Health, Metrics, MetricsError, serve_health};
 use tokio::{
     net::TcpListener,
@@ -16,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 use transport::ServerConfig;
 
 use crate::{
+    assurance::Assurance,
     broker::{Broker, Endpoint, Traffic},
+    cleaner,
     departed::Departed,
     disk::DiskGuard,
     doubts::Doubts,
     folder::{self, FolderError},
+    groups::Groups,
     home::Home,
     partition::Points,
     producer_ids::ProducerIds,
@@ -42,6 +46,7 @@ pub struct StorageNodeConfig {
     pub kafka_advertised: Option<String>,
     pub http_advertised: Option<String>,
     pub retention_check_interval: Duration,
+    pub compaction_check_interval: Duration,
     pub open_files_max: usize,
     /// A follower that has not caught up for so long leaves the ISR.
     pub replica_lag_max: Duration,
@@ -49,6 +54,9 @@ pub struct StorageNodeConfig {
     pub replica_fetch_wait_max: Duration,
     /// `None`: see [`StorageNodeConfig::from`]'s setting `storage.disk_reserve_bytes`.
     pub disk_reserve_bytes: Option<u64>,
+    pub groups: GroupConfig,
+    /// How many partitions the topic gets that groups are kept in.
+    pub offsets_partitions: i32,
     pub server: ServerConfig,
 }
 
@@ -108,15 +116,19 @@ impl From<&settings::Settings> for StorageNodeConfig {
             kafka_advertised: storage.kafka.advertised.clone(),
             http_advertised: storage.http.advertised.clone(),
             retention_check_interval: Duration::from_millis(storage.retention_check_interval_ms.max(100)),
+            compaction_check_interval: Duration::from_millis(storage.compaction_check_interval_ms.max(100)),
             open_files_max: storage.open_files_max,
             replica_lag_max: Duration::from_millis(storage.replica_lag_ms_max.max(100)),
             replica_fetch_wait_max: Duration::from_millis(storage.replica_fetch_wait_ms_max.clamp(1, 60_000)),
             disk_reserve_bytes: storage.disk_reserve_bytes,
+            groups: group_config(&storage.groups),
+            offsets_partitions: storage.groups.offsets_partitions.max(1),
             server: ServerConfig {
                 request_bytes_max: storage.request_bytes_max as usize,
                 idle_max: Duration::from_millis(storage.connection_idle_ms_max),
                 connections_max: storage.connections_max,
                 in_flight_max: 128,
+                in_flight_bytes_max: 256 << 20,
                 answer_bytes_max: 1 << 20,
                 stall_max: Duration::from_secs(30),
             },
@@ -181,6 +193,7 @@ pub async fn start(
     let controllers = ControllerClient::new(config.controllers.clone());
     let (active, is_active) = watch::channel(false);
     let (refused, is_refused) = watch::channel(None);
+    let assurance = Arc::new(Assurance::new());
     let session = Session {
         controllers: controllers.clone(),
         registration: NodeRegistration {
@@ -196,6 +209,7 @@ pub async fn start(
             incarnation: Some(uuid::Uuid::new_v4()),
         },
         store: store.clone(),
+        assurance: assurance.clone(),
         active,
         refused,
     };
@@ -211,15 +225,24 @@ pub async fn start(
 
     let (watch, image) = MetadataWatch::new(controllers.clone());
     let departed = Arc::new(Departed::default());
+    let disk = Arc::new(DiskGuard::new(config.disk_reserve_bytes));
+    let groups = Arc::new(Groups::new(
+        image.clone(),
+        store.clone(),
+        controllers.clone(),
+        assurance,
+        disk.clone(),
+        (config.groups, config.offsets_partitions),
+    ));
     let watching = tokio::spawn(watch.run({
-        let (store, departed) = (store.clone(), departed.clone());
+        let (store, departed, groups) = (store.clone(), departed.clone(), groups.clone());
         // Whoever sees an image finds its partitions made.
         move |image, delta| {
             departed.follow(delta);
+            groups.follow(image, delta);
             tokio::task::block_in_place(|| store.follow(image, delta));
         }
     }));
-    let disk = Arc::new(DiskGuard::new(config.disk_reserve_bytes));
     let broker = Arc::new(Broker {
         node,
         store: store.clone(),
@@ -232,6 +255,7 @@ pub async fn start(
         disk: disk.clone(),
         doubts: Doubts::default(),
         departed,
+        groups: groups.clone(),
     });
     // The first image: only then is there anything to say to a client, or to the controller.
     let epoch = store.epoch();
@@ -265,6 +289,7 @@ pub async fn start(
         health_task,
         tokio::spawn(fetching.run(Arc::new(fetch_config), image.clone(), store.clone(), stop.clone())),
         tokio::spawn(isr),
+        tokio::spawn(groups.run(stop.clone())),
         tokio::spawn(store.reports.clone().run(store.clone(), controllers, stop.clone())),
         tokio::spawn(upkeep::run(
             store.clone(),
@@ -273,6 +298,7 @@ pub async fn start(
             config.retention_check_interval,
             stop.clone(),
         )),
+        tokio::spawn(cleaner::run(store.clone(), config.compaction_check_interval, stop.clone())),
         tokio::spawn(latch_ready(health.clone(), is_active.clone())),
         tokio::spawn({
             let (store, stop) = (store.clone(), stop.clone());
@@ -298,6 +324,20 @@ pub async fn start(
         tasks,
         watching,
     })
+}
+
+/// The settings of groups, as far as they are this node's.
+fn group_config(settings: &GroupSettings) -> GroupConfig {
+    let ms = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
+    GroupConfig {
+        initial_rebalance_delay_ms: settings.initial_rebalance_delay_ms,
+        session_timeout_ms_min: ms(settings.session_timeout_ms_min),
+        session_timeout_ms_max: ms(settings.session_timeout_ms_max),
+        consumer_session_timeout_ms: ms(settings.consumer_session_timeout_ms),
+        consumer_heartbeat_interval_ms: ms(settings.consumer_heartbeat_interval_ms),
+        offsets_retention_ms: settings.offsets_retention_ms,
+        ..GroupConfig::default()
+    }
 }
 
 /// A login shell's soft limit on open files is often 1,024; the hard one is what this process may really have.

@@ -11,13 +11,17 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::Store;
+use crate::{
+    assurance::{Asked, Assurance},
+    store::Store,
+};
 
 /// This node's standing with the controller: registered, heard of, and not fenced.
 pub(crate) struct Session {
     pub(crate) controllers: ControllerClient,
     pub(crate) registration: NodeRegistration,
     pub(crate) store: Arc<Store>,
+    pub(crate) assurance: Arc<Assurance>,
     /// Turns true once the controller counts this node as active.
     pub(crate) active: watch::Sender<bool>,
     /// Set when the controller refuses this node for good: its process should end.
@@ -145,6 +149,8 @@ impl Session {
     async fn stream(&self, stop: &CancellationToken, leave_by: &mut Option<Instant>) -> Outcome {
         let (beats, outgoing) = mpsc::channel(4);
         let epoch = self.store.epoch();
+        let mut asked = Asked::new(&self.assurance);
+        asked.left(asked.note());
         if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_err() {
             return Outcome::Lost("no room for a heartbeat".to_owned());
         }
@@ -160,7 +166,10 @@ impl Session {
                 () = stop.cancelled(), if leave_by.is_none() => {
                     // Others take over first: nobody notices more than a moved leader.
                     *leave_by = Some(Instant::now() + LEAVE_MAX);
-                    let _ = beats.send(self.beat(epoch, Beat::Stopping)).await;
+                    let noted = asked.note();
+                    if beats.send(self.beat(epoch, Beat::Stopping)).await.is_ok() {
+                        asked.left(noted);
+                    }
                 }
                 _ = ticks.tick() => {
                     let done = handed_over && !self.store.leads_for_others();
@@ -181,12 +190,22 @@ impl Session {
                     if answered.elapsed() > ANSWER_MAX {
                         return Outcome::Lost("no answer to heartbeats".to_owned());
                     }
+                    let noted = asked.note();
                     // A full channel means that the stream is stuck: the answers' age will tell.
-                    let _ = beats.try_send(self.beat(epoch, Beat::of(leave_by)));
+                    if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_ok() {
+                        asked.left(noted);
+                    }
+                }
+                () = self.assurance.wanted(), if asked.is_idle() => {
+                    let noted = asked.note();
+                    if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_ok() {
+                        asked.left(noted);
+                    }
                 }
                 answer = answers.message() => match answer {
                     Ok(Some(answer)) => {
                         answered = Instant::now();
+                        asked.answered(answer.version);
                         // A fenced node leads nothing.
                         handed_over |= answer.may_stop || (leave_by.is_some() && answer.fenced);
                         self.active.send_if_modified(|active| std::mem::replace(active, !answer.fenced) == answer.fenced);

@@ -368,6 +368,7 @@ pub(crate) struct Checkpoints {
     recovery: BTreeMap<TopicPartition, Offset>,
     starts: BTreeMap<TopicPartition, Offset>,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
+    cleaned: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Checkpoints {
@@ -381,11 +382,17 @@ impl Checkpoints {
         note(&mut self.recovery, points.recovery);
         note(&mut self.starts, points.start);
         note(&mut self.high_watermarks, points.high_watermark);
+        note(&mut self.cleaned, points.clean);
     }
 
     pub(crate) fn write(&self, dir: &DataDir) -> Result<(), DataDirError> {
         dir.write_checkpoint(CheckpointKind::RecoveryPoint, &self.recovery)?;
         dir.write_checkpoint(CheckpointKind::LogStart, &self.starts)?;
-        dir.write_checkpoint(CheckpointKind::Replication, &self.high_watermarks)
+        dir.write_checkpoint(CheckpointKind::Replication, &self.high_watermarks)?;
+        // Most nodes compact nothing: then there is no file, and no wait for it.
+        match self.cleaned.is_empty() && !dir.path().join(CheckpointKind::Cleaner.file_name()).exists() {
+            true => Ok(()),
+            false => dir.write_checkpoint(CheckpointKind::Cleaner, &self.cleaned),
+        }
     }
 }

@@ -1,6 +1,7 @@
 use std::{
-    collections::HashMap,
-    io,
+    collections::{HashMap, VecDeque},
+    io::{self, IoSlice},
+    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -17,8 +18,10 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, oneshot},
+    time::Instant,
 };
-use wire::{ApiKey, FrameError, Request, StrBytes, messages::ApiVersionsRequest};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wire::{ApiKey, FrameError, Request, RequestFrame, StrBytes, messages::ApiVersionsRequest};
 
 use crate::low_water::LowWater;
 
@@ -39,27 +42,35 @@ pub enum CallError {
     Broken(#[from] FrameError),
 }
 
-/// Connections to servers, made on demand and made anew after a failure.
+/// One pipelined connection, shared by its clones; it ends with the last of them and of the [`Pending`] answers.
 #[derive(Clone)]
-pub struct ClientPool {
+pub struct Client {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    client_id: StrBytes,
-    connections: Mutex<HashMap<String, Arc<Slot>>>,
-}
-
-/// The connection to one address; whoever holds the lock may be making it.
-type Slot = tokio::sync::Mutex<Option<Arc<Client>>>;
-
-/// One pipelined connection.
-struct Client {
     address: String,
+    client_id: StrBytes,
     versions: HashMap<i16, (i16, i16)>,
     next_id: AtomicI32,
     requests: mpsc::Sender<Outbound>,
     answers: Arc<Mutex<Answers>>,
+    _ends_reading: DropGuard,
+}
+
+/// An answer to come. Dropped before its request's first byte has left, the request never leaves.
+pub struct Pending<R> {
+    answer: PendingFrame,
+    version: i16,
+    of: PhantomData<fn() -> R>,
+}
+
+/// An answer to come, as the frame that it is.
+pub struct PendingFrame {
+    client: Client,
+    id: i32,
+    answered: oneshot::Receiver<Result<Bytes, String>>,
+    was_begun: oneshot::Receiver<()>,
 }
 
 #[derive(Default)]
@@ -70,7 +81,7 @@ struct Answers {
 }
 
 struct Outbound {
-    frame: Bytes,
+    pieces: VecDeque<Bytes>,
     begun: oneshot::Sender<()>,
 }
 
@@ -79,78 +90,12 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 const UNACKNOWLEDGED_MS_MAX: u32 = 5_000;
 /// The longest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
-
-impl ClientPool {
-    /// `client_id` is how this process shows itself to the servers.
-    pub fn new(client_id: &str) -> Self {
-        let client_id = StrBytes::from_string(client_id.to_owned());
-        Self { shared: Arc::new(Shared { client_id, connections: Mutex::default() }) }
-    }
-
-    /// Sends the request to `host:port` and waits for its answer, for as long as is given. Calls to one address share
-    /// a connection and do not wait for each other.
-    pub async fn call<R: Request>(
-        &self,
-        address: &str,
-        request: R,
-        within: Duration,
-    ) -> Result<R::Response, CallError> {
-        self.call_up_to(address, request, i16::MAX, within).await
-    }
-
-    /// As [`ClientPool::call`], in no version above `version_max`: where a newer one would say things in another way
-    /// (topic ids instead of names).
-    pub async fn call_up_to<R: Request>(
-        &self,
-        address: &str,
-        request: R,
-        version_max: i16,
-        within: Duration,
-    ) -> Result<R::Response, CallError> {
-        let deadline = tokio::time::Instant::now() + within;
-        let not_sent = |reason: String| CallError::NotSent { address: address.to_owned(), reason };
-        let client = tokio::time::timeout_at(deadline, self.client(address))
-            .await
-            .map_err(|_| not_sent("no connection in time".to_owned()))??;
-        let version = client.version::<R>(version_max)?;
-        let id = client.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = wire::encode_request(&request, version, id, &self.shared.client_id)?;
-        let answer = client.exchange(id, frame, deadline).await;
-        if answer.is_err() {
-            self.forget_ended(address, &client);
-        }
-        Ok(wire::decode_response::<R>(answer?, version)?)
-    }
-
-    async fn client(&self, address: &str) -> Result<Arc<Client>, CallError> {
-        let slot = self.shared.connections.lock().entry(address.to_owned()).or_default().clone();
-        let mut slot = slot.lock().await;
-        if let Some(client) = slot.as_ref().filter(|c| c.answers.lock().ended.is_none()) {
-            return Ok(client.clone());
-        }
-        *slot = None;
-        let client = Arc::new(Client::connect(address, &self.shared.client_id).await?);
-        *slot = Some(client.clone());
-        Ok(client)
-    }
-
-    /// Leaves no entry behind for an address that is gone.
-    fn forget_ended(&self, address: &str, client: &Arc<Client>) {
-        if client.answers.lock().ended.is_none() {
-            return;
-        }
-        let mut connections = self.shared.connections.lock();
-        let same = connections.get(address).is_some_and(|slot| {
-            slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|c| Arc::ptr_eq(c, client)))
-        });
-        if same {
-            connections.remove(address);
-        }
-    }
-}
+/// More slices than this are not written by one call.
+const SLICES_MAX: usize = 64;
 
 impl Client {
-    async fn connect(address: &str, client_id: &StrBytes) -> Result<Self, CallError> {
+    /// Connects, and asks what the server speaks. `client_id` is how this process shows itself to it.
+    pub async fn connect(address: &str, client_id: &StrBytes) -> Result<Self, CallError> {
         let not_sent = |reason: String| CallError::NotSent { address: address.to_owned(), reason };
         let stream = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address))
             .await
@@ -163,93 +108,165 @@ impl Client {
         let (read, write) = stream.into_split();
         let answers = Arc::new(Mutex::new(Answers::default()));
         let (requests, outbound) = mpsc::channel(1_024);
+        let dropped = CancellationToken::new();
         tokio::spawn(write_requests(write, outbound, answers.clone()));
-        tokio::spawn(read_answers(read, answers.clone()));
-        let mut client = Self {
+        tokio::spawn(read_answers(read, answers.clone(), dropped.clone()));
+        let shared = Shared {
             address: address.to_owned(),
+            client_id: client_id.clone(),
             versions: HashMap::new(),
-            next_id: AtomicI32::new(1),
+            next_id: AtomicI32::new(0),
             requests,
             answers,
+            _ends_reading: dropped.drop_guard(),
         };
-        client.versions = client.ask_versions(client_id).await.map_err(|e| not_sent(e.to_string()))?;
-        Ok(client)
+        let greeting = Self { shared: Arc::new(shared) };
+        let versions = greeting.ask_versions().await.map_err(|e| not_sent(e.to_string()))?;
+        let mut shared = Arc::into_inner(greeting.shared)
+            .ok_or_else(|| not_sent("its first answer is still waited for".to_owned()))?;
+        shared.versions = versions;
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    async fn ask_versions(&self, client_id: &StrBytes) -> Result<HashMap<i16, (i16, i16)>, CallError> {
-        let frame = wire::encode_request(&ApiVersionsRequest::default(), 0, 0, client_id)?;
-        let answer = self.exchange(0, frame, tokio::time::Instant::now() + CONNECT_MAX).await?;
+    async fn ask_versions(&self) -> Result<HashMap<i16, (i16, i16)>, CallError> {
+        let id = self.next_id();
+        let frame = wire::encode_request(&ApiVersionsRequest::default(), 0, id, &self.shared.client_id)?;
+        let pending = self.send(id, VecDeque::from([frame])).await?;
+        let answer = pending.answer(Instant::now() + CONNECT_MAX).await?;
         let answer = wire::decode_response::<ApiVersionsRequest>(answer, 0)?;
         Ok(answer.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version))).collect())
+    }
+
+    /// Whether it is of no use any more.
+    pub fn has_ended(&self) -> bool {
+        self.shared.answers.lock().ended.is_some()
+    }
+
+    pub(crate) fn is(&self, other: &Client) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Puts the request behind those that were begun on this connection before, in the newest version up to
+    /// `version_max` that both sides speak. Its placeholders stand for `slices`, in their order. Waits only while very many
+    /// requests have not left yet.
+    pub async fn begin<R: Request>(
+        &self,
+        request: &R,
+        version_max: i16,
+        slices: Vec<Bytes>,
+    ) -> Result<Pending<R>, CallError> {
+        let version = self.version::<R>(version_max)?;
+        let id = self.next_id();
+        let client_id = &self.shared.client_id;
+        let pieces = match slices.is_empty() {
+            true => VecDeque::from([wire::encode_request(request, version, id, client_id)?]),
+            false => {
+                let encoded = wire::encode_request_around(request, version, id, client_id)?;
+                let mut pieces = VecDeque::with_capacity(slices.len() * 2 + 1);
+                let (mut rest, mut at) = (encoded.bytes, 0);
+                for (cut, slice) in encoded.cuts.iter().zip(slices) {
+                    pieces.extend([rest.split_to(cut.at - at), slice]);
+                    at = cut.at;
+                }
+                pieces.push_back(rest);
+                pieces
+            }
+        };
+        let answer = self.send(id, pieces).await?;
+        Ok(Pending { answer, version, of: PhantomData })
+    }
+
+    /// Hands a request on in its own version and under its client's id. The answer is one to the same version.
+    pub async fn forward(&self, frame: &RequestFrame) -> Result<PendingFrame, CallError> {
+        let theirs = self.shared.versions.get(&(frame.api as i16));
+        if !theirs.is_some_and(|(min, max)| (*min..=*max).contains(&frame.version)) {
+            return Err(self.unsupported(frame.api));
+        }
+        let id = self.next_id();
+        let head = wire::encode_forwarded(frame, id)?;
+        self.send(id, VecDeque::from([head, frame.body.clone()])).await
+    }
+
+    fn next_id(&self) -> i32 {
+        self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The newest version that both sides speak, up to `most`.
     fn version<R: Request>(&self, most: i16) -> Result<i16, CallError> {
         let ours = wire::spoken(R::KEY);
-        let theirs = self.versions.get(&R::KEY);
+        let theirs = self.shared.versions.get(&R::KEY);
         let common =
             ours.zip(theirs).map(|(ours, (min, max))| (ours.min.max(*min), ours.max.min(*max).min(most)));
-        common.filter(|(min, max)| min <= max).map(|(_, max)| max).ok_or_else(|| CallError::Unsupported {
-            address: self.address.clone(),
-            api: ApiKey::try_from(R::KEY).unwrap_or(ApiKey::ApiVersions),
-        })
+        common
+            .filter(|(min, max)| min <= max)
+            .map(|(_, max)| max)
+            .ok_or_else(|| self.unsupported(ApiKey::try_from(R::KEY).unwrap_or(ApiKey::ApiVersions)))
     }
 
-    async fn exchange(
-        &self,
-        id: i32,
-        frame: Bytes,
-        deadline: tokio::time::Instant,
-    ) -> Result<Bytes, CallError> {
-        let not_sent =
-            |reason: &str| CallError::NotSent { address: self.address.clone(), reason: reason.to_owned() };
-        let lost =
-            |reason: &str| CallError::Lost { address: self.address.clone(), reason: reason.to_owned() };
-        let (answer, mut answered) = oneshot::channel();
-        let (begun, mut was_begun) = oneshot::channel();
+    fn unsupported(&self, api: ApiKey) -> CallError {
+        CallError::Unsupported { address: self.shared.address.clone(), api }
+    }
+
+    fn not_sent(&self, reason: &str) -> CallError {
+        CallError::NotSent { address: self.shared.address.clone(), reason: reason.to_owned() }
+    }
+
+    async fn send(&self, id: i32, pieces: VecDeque<Bytes>) -> Result<PendingFrame, CallError> {
+        let (answer, answered) = oneshot::channel();
+        let (begun, was_begun) = oneshot::channel();
         {
-            let mut answers = self.answers.lock();
+            let mut answers = self.shared.answers.lock();
             if let Some(reason) = &answers.ended {
-                return Err(not_sent(reason));
+                return Err(self.not_sent(reason));
             }
             answers.waiting.insert(id, answer);
         }
-        let _forget = Forget { answers: &self.answers, id };
-        match tokio::time::timeout_at(deadline, self.requests.send(Outbound { frame, begun })).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(not_sent("the connection ended")),
-            Err(_) => return Err(not_sent("the connection is congested")),
+        let pending = PendingFrame { client: self.clone(), id, answered, was_begun };
+        match self.shared.requests.send(Outbound { pieces, begun }).await {
+            Ok(()) => Ok(pending),
+            Err(_) => Err(self.not_sent("the connection ended")),
         }
-        let outcome = tokio::time::timeout_at(deadline, &mut answered).await;
+    }
+}
+
+impl<R: Request> Pending<R> {
+    /// Waits for the answer, until then.
+    pub async fn answer(self, deadline: Instant) -> Result<R::Response, CallError> {
+        let frame = self.answer.answer(deadline).await?;
+        Ok(wire::decode_response::<R>(frame, self.version)?)
+    }
+}
+
+impl PendingFrame {
+    /// Waits for the answer, until then.
+    pub async fn answer(mut self, deadline: Instant) -> Result<Bytes, CallError> {
+        let outcome = tokio::time::timeout_at(deadline, &mut self.answered).await;
         let reason = match outcome {
             Ok(Ok(Ok(bytes))) => return Ok(bytes),
             Ok(Ok(Err(reason))) => reason,
             Ok(Err(_)) => "the connection ended".to_owned(),
             Err(_) => "no answer in time".to_owned(),
         };
-        // Whether its first byte may have left decides what the caller may do.
-        match was_begun.try_recv() {
-            Ok(()) => Err(lost(&reason)),
-            Err(_) => {
-                was_begun.close();
-                match was_begun.try_recv() {
-                    Ok(()) => Err(lost(&reason)),
-                    Err(_) => Err(not_sent(&reason)),
-                }
-            }
+        match self.has_begun() {
+            true => Err(CallError::Lost { address: self.client.shared.address.clone(), reason }),
+            false => Err(self.client.not_sent(&reason)),
         }
+    }
+
+    /// Whether its first byte may have left, which decides what the caller may do. If not, it never will.
+    fn has_begun(&mut self) -> bool {
+        if self.was_begun.try_recv().is_ok() {
+            return true;
+        }
+        self.was_begun.close();
+        self.was_begun.try_recv().is_ok()
     }
 }
 
-/// Takes a call's entry out when the caller goes away, answered or not.
-struct Forget<'a> {
-    answers: &'a Mutex<Answers>,
-    id: i32,
-}
-
-impl Drop for Forget<'_> {
+impl Drop for PendingFrame {
+    /// Takes the entry out when the caller goes away, answered or not.
     fn drop(&mut self) {
-        self.answers.lock().waiting.remove(&self.id);
+        self.client.shared.answers.lock().waiting.remove(&self.id);
     }
 }
 
@@ -266,24 +283,48 @@ async fn write_requests(
     mut outbound: mpsc::Receiver<Outbound>,
     answers: Arc<Mutex<Answers>>,
 ) {
-    while let Some(Outbound { frame, begun }) = outbound.recv().await {
+    while let Some(Outbound { pieces, begun }) = outbound.recv().await {
         // Whoever gave up before the first byte left is told the truth: it was not sent.
         if begun.send(()).is_err() {
             continue;
         }
-        if let Err(error) = write.write_all(&frame).await {
+        if let Err(error) = write_all(&mut write, pieces).await {
             end(&answers, &error.to_string());
             return;
         }
     }
-    // The pool let go of this connection: the server is told by the end of the stream.
+    // Everybody let go of this connection: the server is told by the end of the stream.
     let _ = write.shutdown().await;
 }
 
-async fn read_answers(mut read: OwnedReadHalf, answers: Arc<Mutex<Answers>>) {
+async fn write_all(write: &mut OwnedWriteHalf, mut pieces: VecDeque<Bytes>) -> io::Result<()> {
+    while !pieces.is_empty() {
+        let slices: Vec<IoSlice<'_>> = pieces.iter().take(SLICES_MAX).map(|p| IoSlice::new(p)).collect();
+        let mut written = match write.write_vectored(&slices).await? {
+            0 if slices.iter().any(|s| !s.is_empty()) => return Err(io::ErrorKind::WriteZero.into()),
+            written => written,
+        };
+        while let Some(first) = pieces.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                break;
+            }
+            written -= first.len();
+            pieces.pop_front();
+        }
+    }
+    Ok(())
+}
+
+async fn read_answers(mut read: OwnedReadHalf, answers: Arc<Mutex<Answers>>, dropped: CancellationToken) {
     let (mut incoming, mut low_water) = (BytesMut::new(), LowWater::default());
     let reason = loop {
-        let frame = match next_frame(&mut read, &mut incoming, &mut low_water).await {
+        let frame = tokio::select! {
+            frame = next_frame(&mut read, &mut incoming, &mut low_water) => frame,
+            // Nobody waits for anything any more; the server may be one that never ends.
+            () = dropped.cancelled() => return,
+        };
+        let frame = match frame {
             Ok(Some(frame)) => frame,
             Ok(None) => break "the server ended the connection".to_owned(),
             Err(error) => break error.to_string(),

@@ -13,18 +13,26 @@ pub(crate) struct Connection<H> {
     stream: TcpStream,
     peer: SocketAddr,
     config: Arc<ServerConfig>,
-    handler: Arc<H>,
+    handler: H,
     incoming: BytesMut,
     /// The size of the last frame: the next read makes room for one like it.
     frame_bytes_last: usize,
     /// How much is read at once, at least.
     read_room: usize,
     low_water: LowWater,
-    /// Answers to come, and whether each is one of those that are ready and held.
-    waiting: FuturesOrdered<BoxFuture<'static, Result<(Response, bool), FrameError>>>,
+    waiting: FuturesOrdered<BoxFuture<'static, Result<(Response, Holds), FrameError>>>,
     outgoing: Outgoing,
     /// Bytes of answers that are ready and wait behind one that is not.
     held_bytes: usize,
+    /// Bytes of requests that wait for their answers.
+    asked_bytes: usize,
+}
+
+/// What an answer to come takes of its connection's room.
+struct Holds {
+    /// One that is ready and held.
+    ready: bool,
+    asked_bytes: usize,
 }
 
 /// Room for a read when nothing is known yet.
@@ -44,17 +52,14 @@ enum Ended {
     Io(#[from] io::Error),
     #[error("{0}")]
     Frame(#[from] FrameError),
+    #[error("an unacknowledged request failed")]
+    Unacknowledged,
     #[error("a request claims {claimed} bytes, allowed are {FRAME_BYTES_MIN} to {max}")]
     Length { claimed: i32, max: usize },
 }
 
 impl<H: Handler> Connection<H> {
-    pub(crate) fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        config: Arc<ServerConfig>,
-        handler: Arc<H>,
-    ) -> Self {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>, handler: H) -> Self {
         Self {
             stream,
             peer,
@@ -67,6 +72,7 @@ impl<H: Handler> Connection<H> {
             waiting: FuturesOrdered::new(),
             outgoing: Outgoing::default(),
             held_bytes: 0,
+            asked_bytes: 0,
         }
     }
 
@@ -76,7 +82,9 @@ impl<H: Handler> Connection<H> {
         }
         match self.serve(stop).await {
             Ok(()) => {}
-            Err(Ended::Io(error)) => tracing::debug!(peer = %self.peer, %error, "connection ended"),
+            Err(error @ (Ended::Io(_) | Ended::Unacknowledged)) => {
+                tracing::debug!(peer = %self.peer, %error, "connection ended");
+            }
             Err(error) => {
                 metrics::counter!("anabranch_kafka_bad_requests_total").increment(1);
                 tracing::warn!(peer = %self.peer, %error, "closing the connection");
@@ -101,7 +109,7 @@ impl<H: Handler> Connection<H> {
             tokio::select! {
                 biased;
                 Some(response) = self.waiting.next(), if !self.waiting.is_empty() => {
-                    self.put_out(response?);
+                    self.put_out(response?)?;
                     self.take_finished()?;
                 }
                 readable = self.stream.readable(), if has_room => {
@@ -132,7 +140,7 @@ impl<H: Handler> Connection<H> {
     async fn finish(&mut self) -> Result<(), Ended> {
         let answered = async {
             while let Some(response) = self.waiting.next().await {
-                self.put_out(response?);
+                self.put_out(response?)?;
             }
             self.outgoing.flush(&self.stream, self.config.stall_max).await.map_err(Ended::from)
         };
@@ -203,6 +211,7 @@ impl<H: Handler> Connection<H> {
 
     fn has_room(&self) -> bool {
         self.waiting.len() < self.config.in_flight_max
+            && self.asked_bytes < self.config.in_flight_bytes_max
             && self.outgoing.bytes() + self.held_bytes < self.config.answer_bytes_max
     }
 
@@ -226,14 +235,17 @@ impl<H: Handler> Connection<H> {
             };
             match reply? {
                 Reply::None => {}
-                Reply::Close => return Err(Ended::Io(io::Error::other("an unacknowledged request failed"))),
+                Reply::Close => return Err(Ended::Unacknowledged),
                 Reply::Now(response) if self.waiting.is_empty() => self.outgoing.push(response),
                 Reply::Now(response) => {
                     self.held_bytes += response.len();
-                    self.waiting.push_back(async move { Ok((response, true)) }.boxed());
+                    let holds = Holds { ready: true, asked_bytes: 0 };
+                    self.waiting.push_back(async move { Ok((response, holds)) }.boxed());
                 }
                 Reply::Later(response) => {
-                    self.waiting.push_back(async move { Ok((response.await?, false)) }.boxed());
+                    self.asked_bytes += length;
+                    let holds = Holds { ready: false, asked_bytes: length };
+                    self.waiting.push_back(async move { Ok((response.await?, holds)) }.boxed());
                 }
             }
         }
@@ -243,15 +255,20 @@ impl<H: Handler> Connection<H> {
     /// Takes answers that are ready without waiting for more, so that they share a write.
     fn take_finished(&mut self) -> Result<(), Ended> {
         while let Some(Some(response)) = self.waiting.next().now_or_never() {
-            self.put_out(response?);
+            self.put_out(response?)?;
         }
         Ok(())
     }
 
-    fn put_out(&mut self, (response, was_held): (Response, bool)) {
-        if was_held {
+    fn put_out(&mut self, (response, held): (Response, Holds)) -> Result<(), Ended> {
+        if held.ready {
             self.held_bytes -= response.len();
         }
+        self.asked_bytes -= held.asked_bytes;
+        if response.closes() {
+            return Err(Ended::Unacknowledged);
+        }
         self.outgoing.push(response);
+        Ok(())
     }
 }

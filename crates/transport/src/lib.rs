@@ -4,8 +4,10 @@ mod client;
 mod connection;
 mod low_water;
 mod outgoing;
+mod pool;
 mod server;
 
-pub use client::{CallError, ClientPool};
+pub use client::{CallError, Client, Pending, PendingFrame};
 pub use outgoing::{FileSlice, Response};
-pub use server::{Handler, Reply, ServerConfig, serve};
+pub use pool::ClientPool;
+pub use server::{Handler, Reply, ServerConfig, Service, serve};

@@ -22,6 +22,7 @@ pub struct FileSlice {
 #[derive(Debug, Default)]
 pub struct Response {
     pieces: Vec<Piece>,
+    closes: bool,
 }
 
 #[derive(Debug)]
@@ -52,24 +53,53 @@ const SLICES_MAX: usize = 64;
 impl Response {
     /// Joins an encoded message with the slices for its cuts, in their order; the lengths must agree.
     pub fn new(encoded: Encoded, files: Vec<FileSlice>) -> Self {
+        Self::joined(encoded, files.into_iter().map(Piece::File).collect())
+    }
+
+    /// The same, with bytes that are in memory for the cuts.
+    pub fn around(encoded: Encoded, slices: Vec<Bytes>) -> Self {
+        Self::joined(encoded, slices.into_iter().map(Piece::Bytes).collect())
+    }
+
+    /// Another server's answer to a request that was handed on: the same but for the correlation id.
+    pub fn forwarded(mut answer: Bytes, correlation_id: i32) -> Self {
+        let length = i32::try_from(answer.len()).unwrap_or(i32::MAX);
+        answer.advance(answer.len().min(4));
+        let head = [length.to_be_bytes(), correlation_id.to_be_bytes()].concat();
+        Self { pieces: vec![Piece::Bytes(head.into()), Piece::Bytes(answer)], closes: false }
+    }
+
+    /// No bytes at all: the request wants no answer, and it only now turned out that it was carried out (acks=0).
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// No bytes, and the connection's end: the request wants no answer, and it failed (acks=0).
+    pub fn close() -> Self {
+        Self { closes: true, ..Self::default() }
+    }
+
+    fn joined(encoded: Encoded, between: Vec<Piece>) -> Self {
         debug_assert_eq!(
             encoded.cuts.iter().map(|c| c.bytes).collect::<Vec<_>>(),
-            files.iter().map(|f| f.bytes).collect::<Vec<_>>()
+            between.iter().map(Piece::len).collect::<Vec<_>>()
         );
-        let mut pieces = Vec::with_capacity(files.len() * 2 + 1);
+        let mut pieces = Vec::with_capacity(between.len() * 2 + 1);
         let mut rest = encoded.bytes;
         let mut at = 0;
-        for (cut, file) in encoded.cuts.iter().zip(files) {
+        for (cut, piece) in encoded.cuts.iter().zip(between) {
             pieces.push(Piece::Bytes(rest.split_to(cut.at - at)));
-            pieces.push(Piece::File(file));
+            pieces.push(piece);
             at = cut.at;
         }
         pieces.push(Piece::Bytes(rest));
-        Self { pieces }
+        Self { pieces, closes: false }
     }
-}
 
-impl Response {
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.pieces.iter().map(Piece::len).sum()
     }

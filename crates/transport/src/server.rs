@@ -30,6 +30,31 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+impl<H: Handler> Handler for Arc<H> {
+    fn handle(&self, request: RequestFrame, peer: SocketAddr) -> Result<Reply, FrameError> {
+        H::handle(self, request, peer)
+    }
+
+    fn handle_unreadable(&self, error: FrameError) -> Result<Reply, FrameError> {
+        H::handle_unreadable(self, error)
+    }
+}
+
+/// Has a handler for each connection, whose state begins and ends with it. One that all share is a service, too.
+pub trait Service: Send + Sync + 'static {
+    type Handler: Handler;
+
+    fn connect(&self, peer: SocketAddr) -> Self::Handler;
+}
+
+impl<H: Handler> Service for Arc<H> {
+    type Handler = Self;
+
+    fn connect(&self, _: SocketAddr) -> Self {
+        self.clone()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     /// A longer frame ends the connection.
@@ -40,6 +65,8 @@ pub struct ServerConfig {
     pub connections_max: usize,
     /// Requests of one connection that wait for their answers; no more are taken meanwhile.
     pub in_flight_max: usize,
+    /// Bytes of requests of one connection that wait for their answers; no more are taken meanwhile.
+    pub in_flight_bytes_max: usize,
     /// Bytes of answers of one connection that wait for the client to read; no more requests are taken meanwhile.
     pub answer_bytes_max: usize,
     /// A client that reads nothing of its answers for so long is cut off.
@@ -53,7 +80,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub async fn serve(
     listener: TcpListener,
     config: ServerConfig,
-    handler: Arc<impl Handler>,
+    service: impl Service,
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
@@ -76,7 +103,7 @@ pub async fn serve(
             tracing::warn!(%peer, max = config.connections_max, "too many connections, closing this one");
             continue;
         };
-        let connection = Connection::new(stream, peer, config.clone(), handler.clone());
+        let connection = Connection::new(stream, peer, config.clone(), service.connect(peer));
         let stop = stop.clone();
         connections.spawn(async move {
             connection.run(stop).await;

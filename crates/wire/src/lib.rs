@@ -6,9 +6,11 @@ mod response;
 mod splice;
 
 pub use api::{ApiVersions, SPOKEN, spoken};
-pub use request::{FRAME_BYTES_MIN, FrameError, RequestFrame, encode_request};
+pub use request::{
+    FRAME_BYTES_MIN, FrameError, RequestFrame, encode_forwarded, encode_request, encode_request_around,
+};
 pub use response::{Encoded, decode_response, encode_response};
-pub use splice::{Cut, PLACEHOLDER_BYTES_MAX, placeholder};
+pub use splice::{Cut, PLACEHOLDER_BYTES_MAX, cut_out, placeholder};
 
 pub use kafka_protocol::{
     ResponseError,

@@ -4,10 +4,14 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, Request, StrBytes},
 };
 
-use crate::{ApiVersions, spoken};
+use crate::{ApiVersions, Encoded, splice::SpliceBuf, spoken};
 
 /// A request's frame without its length: at least api key, version and correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
+
+/// Asking for all topics, librdkafka (2.16 as its predecessors) leaves room for a longer count and does not take it back. Kafka
+/// never looks at what is behind a request.
+const LONGER_THAN_READ: ApiKey = ApiKey::Metadata;
 
 /// A frame that cannot be read. Only [`FrameError::Version`] of ApiVersions can be answered; the rest ends the
 /// connection, since not even the form of an answer is known.
@@ -55,7 +59,7 @@ impl RequestFrame {
         let mut body = self.body.clone();
         let request = R::decode(&mut body, self.version)
             .map_err(|e| FrameError::Malformed { part: "request body", reason: e.to_string() })?;
-        match body.is_empty() {
+        match body.is_empty() || self.api == LONGER_THAN_READ {
             true => Ok(request),
             false => {
                 let reason = format!("{} bytes are left over", body.len());
@@ -65,6 +69,10 @@ impl RequestFrame {
     }
 }
 
+fn malformed(error: impl std::fmt::Display) -> FrameError {
+    FrameError::Malformed { part: "request", reason: error.to_string() }
+}
+
 /// A whole frame, length included, for a client to send.
 pub fn encode_request<R: Request>(
     request: &R,
@@ -72,21 +80,49 @@ pub fn encode_request<R: Request>(
     correlation_id: i32,
     client_id: &StrBytes,
 ) -> Result<Bytes, FrameError> {
-    let malformed =
-        |e: &dyn std::fmt::Display| FrameError::Malformed { part: "request", reason: e.to_string() };
-    let header = RequestHeader::default()
-        .with_request_api_key(R::KEY)
-        .with_request_api_version(version)
-        .with_correlation_id(correlation_id)
-        .with_client_id(Some(client_id.clone()));
-    let size = request.compute_size(version).map_err(|e| malformed(&e))?;
+    let size = request.compute_size(version).map_err(malformed)?;
     let mut frame = BytesMut::with_capacity(size + 64 + client_id.len());
     frame.put_i32(0);
-    header.encode(&mut frame, R::header_version(version)).map_err(|e| malformed(&e))?;
-    request.encode(&mut frame, version).map_err(|e| malformed(&e))?;
-    let length = i32::try_from(frame.len() - 4).map_err(|e| malformed(&e))?;
+    let header = header(R::KEY, version, correlation_id, Some(client_id));
+    header.encode(&mut frame, R::header_version(version)).map_err(malformed)?;
+    request.encode(&mut frame, version).map_err(malformed)?;
+    let length = i32::try_from(frame.len() - 4).map_err(malformed)?;
     frame[..4].copy_from_slice(&length.to_be_bytes());
     Ok(frame.freeze())
+}
+
+/// The same, but placeholders in the request become cuts: what they stand for is sent without being copied.
+pub fn encode_request_around<R: Request>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: &StrBytes,
+) -> Result<Encoded, FrameError> {
+    let mut frame = SpliceBuf::with_capacity(256);
+    frame.put_i32(0);
+    let header = header(R::KEY, version, correlation_id, Some(client_id));
+    header.encode(&mut frame, R::header_version(version)).map_err(malformed)?;
+    request.encode(&mut frame, version).map_err(malformed)?;
+    frame.into_frame().map_err(malformed)
+}
+
+/// The beginning of a frame, length included, that hands a request on as it came; its body follows.
+pub fn encode_forwarded(frame: &RequestFrame, correlation_id: i32) -> Result<Bytes, FrameError> {
+    let mut head = BytesMut::with_capacity(64);
+    head.put_i32(0);
+    let header = header(frame.api as i16, frame.version, correlation_id, frame.client_id.as_ref());
+    header.encode(&mut head, frame.api.request_header_version(frame.version)).map_err(malformed)?;
+    let length = i32::try_from(head.len() - 4 + frame.body.len()).map_err(malformed)?;
+    head[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(head.freeze())
+}
+
+fn header(api_key: i16, version: i16, correlation_id: i32, client_id: Option<&StrBytes>) -> RequestHeader {
+    RequestHeader::default()
+        .with_request_api_key(api_key)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation_id)
+        .with_client_id(client_id.cloned())
 }
 
 #[cfg(test)]
@@ -127,6 +163,28 @@ mod tests {
         longer.put_u8(1);
         let parsed = RequestFrame::parse(longer.freeze()).unwrap();
         assert!(parsed.decode_body::<ApiVersionsRequest>().is_err());
+    }
+
+    #[test]
+    fn librdkafka_may_ask_for_all_topics() {
+        let mut sent = BytesMut::from(&frame(&MetadataRequest::default(), 13)[..]);
+        let body_at = sent.len() - 4;
+        sent.truncate(body_at);
+        // A count in four bytes, of which the first is read: null. Then two flags, and no tagged fields.
+        sent.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0]);
+        let parsed = RequestFrame::parse(sent.freeze()).unwrap();
+        assert_eq!(parsed.decode_body::<MetadataRequest>().unwrap().topics, None);
+    }
+
+    #[test]
+    fn a_request_that_is_handed_on_keeps_its_body_and_its_client() {
+        let came = RequestFrame::parse(frame(&MetadataRequest::default(), 12)).unwrap();
+        let mut sent = BytesMut::from(&encode_forwarded(&came, 99).unwrap()[..]);
+        sent.extend_from_slice(&came.body);
+        assert_eq!(sent.get_i32() as usize, sent.len());
+        let parsed = RequestFrame::parse(sent.freeze()).unwrap();
+        assert_eq!((parsed.correlation_id, parsed.client_id.as_deref()), (99, Some("me")));
+        assert_eq!(parsed.body, came.body);
     }
 
     proptest! {

@@ -32,11 +32,7 @@ pub fn encode_response<R: Encodable + HeaderVersion>(
     let header = ResponseHeader::default().with_correlation_id(correlation_id);
     header.encode(&mut frame, R::header_version(version)).map_err(malformed)?;
     response.encode(&mut frame, version).map_err(malformed)?;
-    let (mut bytes, cuts) = frame.into_parts();
-    let length = bytes.len() - 4 + cuts.iter().map(|c| c.bytes).sum::<usize>();
-    let length = i32::try_from(length).map_err(malformed)?;
-    bytes[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(Encoded { bytes: bytes.freeze(), cuts })
+    frame.into_frame().map_err(malformed)
 }
 
 /// Reads the response to a request of type `R` from a frame whose length was taken off.

@@ -10,10 +10,12 @@
 //! code.
 #![allow(unsafe_code)]
 
-use std::ops::Range;
+use std::{num::TryFromIntError, ops::Range};
 
 use bytes::{BufMut, Bytes, BytesMut, buf::UninitSlice};
 use kafka_protocol::protocol::buf::ByteBufMut;
+
+use crate::Encoded;
 
 /// The longest placeholder, and so the most records of one partition in one answer: 128 MiB.
 pub const PLACEHOLDER_BYTES_MAX: usize = 128 << 20;
@@ -34,6 +36,16 @@ pub fn placeholder(bytes: usize) -> Bytes {
     Bytes::from_static(&REGION[..bytes.min(PLACEHOLDER_BYTES_MAX)])
 }
 
+/// Puts a placeholder in the place of bytes that are to be sent without being copied, and notes them in order.
+pub fn cut_out(bytes: Bytes, cut: &mut Vec<Bytes>) -> Bytes {
+    if bytes.is_empty() || bytes.len() > PLACEHOLDER_BYTES_MAX {
+        return bytes;
+    }
+    let stands_for = placeholder(bytes.len());
+    cut.push(bytes);
+    stands_for
+}
+
 fn is_placeholder(slice: &[u8]) -> bool {
     !slice.is_empty() && REGION.as_ptr_range().contains(&slice.as_ptr())
 }
@@ -48,8 +60,12 @@ impl SpliceBuf {
         Self { bytes: BytesMut::with_capacity(capacity), cuts: Vec::new() }
     }
 
-    pub(crate) fn into_parts(self) -> (BytesMut, Vec<Cut>) {
-        (self.bytes, self.cuts)
+    /// The frame that was encoded behind four bytes for its length.
+    pub(crate) fn into_frame(mut self) -> Result<Encoded, TryFromIntError> {
+        let length = self.bytes.len() - 4 + self.cuts.iter().map(|c| c.bytes).sum::<usize>();
+        let length = i32::try_from(length)?;
+        self.bytes[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(Encoded { bytes: self.bytes.freeze(), cuts: self.cuts })
     }
 }
 

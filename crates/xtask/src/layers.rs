@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 /// Each crate of ours with its layer (DESIGN §2).
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 20] = [
     ("domain", 0),
     ("records", 0),
     ("wire", 0),
     ("metadata", 1),
     ("replica", 1),
     ("assign", 1),
+    ("group", 1),
     ("quorum", 2),
     ("commitlog", 2),
     ("transport", 2),
@@ -25,10 +26,11 @@ const LAYERS: [(&str, u8); 19] = [
     ("tests", 4),
 ];
 
-/// Siblings that may use each other: domain is under the other nouns, and `anabranch` composes the services.
-const SIBLINGS: [(&str, &str); 5] = [
+/// Siblings that may use each other: domain is under the other nouns, a group assigns, and `anabranch` composes the services.
+const SIBLINGS: [(&str, &str); 6] = [
     ("records", "domain"),
     ("wire", "domain"),
+    ("group", "assign"),
     ("anabranch", "controller"),
     ("anabranch", "storage-node"),
     ("anabranch", "gateway"),

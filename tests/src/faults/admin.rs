@@ -9,13 +9,14 @@ use transport::ClientPool;
 use wire::{
     StrBytes, WireTopicName,
     messages::{
-        CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-        MetadataResponse,
+        CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FindCoordinatorRequest, GroupId,
+        ListOffsetsRequest, MetadataRequest, MetadataResponse, OffsetFetchRequest,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         delete_topics_request::DeleteTopicState,
         fetch_request::{FetchPartition, FetchTopic},
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     },
 };
 
@@ -235,6 +236,45 @@ impl Admin {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The committed positions of a group, from whichever node says that it coordinates it.
+    ///
+    /// # Errors
+    /// None does.
+    pub async fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+    ) -> anyhow::Result<BTreeMap<i32, i64>> {
+        for address in &self.bootstrap {
+            let asked = OffsetFetchRequestTopics::default()
+                .with_name(WireTopicName(text(topic)))
+                .with_partition_indexes((0..partitions).collect());
+            let of_group = OffsetFetchRequestGroup::default()
+                .with_group_id(GroupId(text(group)))
+                .with_member_epoch(-1)
+                .with_topics(Some(vec![asked]));
+            let request = OffsetFetchRequest::default().with_groups(vec![of_group]);
+            let Ok(answer) = self.pool.call(address, request, WITHIN).await else { continue };
+            let Some(told) = answer.groups.into_iter().next().filter(|g| g.error_code == 0) else { continue };
+            let partitions = told.topics.into_iter().flat_map(|t| t.partitions);
+            return Ok(partitions.map(|p| (p.partition_index, p.committed_offset)).collect());
+        }
+        bail!("nobody says that it coordinates {group}")
+    }
+
+    /// The node that coordinates a group, as the first one says that knows.
+    pub async fn coordinator(&self, group: &str) -> Option<i32> {
+        for address in &self.bootstrap {
+            let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+            let Ok(answer) = self.pool.call(address, request, WITHIN).await else { continue };
+            if let Some(found) = answer.coordinators.first().filter(|c| c.error_code == 0) {
+                return Some(found.node_id.0);
+            }
+        }
+        None
     }
 
     /// The offset for the timestamp in `at`, or the error code, of each partition.

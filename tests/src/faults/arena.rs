@@ -13,6 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{
     admin::{Admin, View},
+    groups::STRUCK,
     network::{CLIENTS, Host, Rule},
     site::{Member, Site},
 };
@@ -115,6 +116,12 @@ impl Arena {
         let members =
             leaders.iter().filter_map(|id| self.site.member_named(&format!("storage-node-{id}")).ok());
         members.into_iter().find_map(Self::take)
+    }
+
+    /// The storage node that coordinates one of the run's groups.
+    pub async fn a_coordinator(&self) -> Option<Victim> {
+        let id = self.admin.coordinator(STRUCK).await?;
+        Self::take(self.site.member_named(&format!("storage-node-{id}")).ok()?)
     }
 
     pub async fn controller_leader(&self) -> Option<Victim> {

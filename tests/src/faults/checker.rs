@@ -24,12 +24,16 @@ pub enum Kind {
     PositionRegression,
     /// A client saw a high watermark below one that it had seen before.
     HighWatermarkRegression,
+    /// Acknowledged, and not delivered to any member of a group.
+    Skipped,
+    /// A group's committed position went back.
+    CommittedRegression,
     /// Replicas that differ below their common end, or end at different offsets.
     ReplicaMismatch,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::Duplicated,
         Self::Reordered,
@@ -38,6 +42,8 @@ impl Kind {
         Self::Vanished,
         Self::PositionRegression,
         Self::HighWatermarkRegression,
+        Self::Skipped,
+        Self::CommittedRegression,
         Self::ReplicaMismatch,
     ];
 
@@ -51,6 +57,8 @@ impl Kind {
             Self::Vanished => "vanished",
             Self::PositionRegression => "position_regressions",
             Self::HighWatermarkRegression => "hw_regressions",
+            Self::Skipped => "skipped",
+            Self::CommittedRegression => "committed_regressions",
             Self::ReplicaMismatch => "replica_mismatches",
         }
     }
@@ -92,6 +100,8 @@ pub struct Evidence {
     pub sent: Vec<Sent>,
     pub logs: BTreeMap<i32, FinalLog>,
     pub readers: Vec<Reader>,
+    /// What all members of a group together were given; again, where a member began at the last commit.
+    pub groups: Vec<Reader>,
 }
 
 type Places = BTreeMap<RecordId, Vec<(i32, i64)>>;
@@ -115,6 +125,10 @@ pub fn check(evidence: &Evidence) -> Vec<Anomaly> {
         found.extend(position_regressions(reader));
         found.extend(vanished(reader, &evidence.logs));
         found.extend(unseen(reader, evidence));
+    }
+    for group in &evidence.groups {
+        found.extend(vanished(group, &evidence.logs));
+        found.extend(skipped(group, evidence));
     }
     found
 }
@@ -231,6 +245,15 @@ fn vanished(reader: &Reader, logs: &BTreeMap<i32, FinalLog>) -> Vec<Anomaly> {
 
 /// Acknowledged records that this reader has not been given.
 pub fn unseen(reader: &Reader, evidence: &Evidence) -> Vec<Anomaly> {
+    not_given(Kind::Unseen, reader, evidence)
+}
+
+/// Acknowledged records that no member of this group has been given.
+pub fn skipped(group: &Reader, evidence: &Evidence) -> Vec<Anomaly> {
+    not_given(Kind::Skipped, group, evidence)
+}
+
+fn not_given(kind: Kind, reader: &Reader, evidence: &Evidence) -> Vec<Anomaly> {
     let seen: BTreeSet<RecordId> = reader.delivered.values().flatten().filter_map(|(_, id)| *id).collect();
     let missing =
         evidence.sent.iter().filter(|s| matches!(s.outcome, Outcome::Ok(_)) && !seen.contains(&s.id));
@@ -238,7 +261,7 @@ pub fn unseen(reader: &Reader, evidence: &Evidence) -> Vec<Anomaly> {
         .map(|s| {
             let detail =
                 format!("{}: record {} of partition {} at {:?}", reader.name, s.id, s.partition, s.outcome);
-            Anomaly::new(Kind::Unseen, detail)
+            Anomaly::new(kind, detail)
         })
         .collect()
 }

@@ -4,8 +4,10 @@ pub enum Fault {
     Kill9Leader,
     Kill9Any,
     Kill9ControllerLeader,
+    Kill9Coordinator,
     PauseLeader,
     PauseControllerLeader,
+    PauseCoordinator,
     PauseAny,
     PartitionFull,
     PartitionOneway,
@@ -24,12 +26,14 @@ pub enum Fault {
 use Fault::*;
 
 impl Fault {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Kill9Leader,
         Kill9Any,
         Kill9ControllerLeader,
+        Kill9Coordinator,
         PauseLeader,
         PauseControllerLeader,
+        PauseCoordinator,
         PauseAny,
         PartitionFull,
         PartitionOneway,
@@ -72,6 +76,8 @@ impl Fault {
             Kill9Leader => "kill9-leader",
             Kill9Any => "kill9-any",
             Kill9ControllerLeader => "kill9-controller-leader",
+            Kill9Coordinator => "kill9-coordinator",
+            PauseCoordinator => "pause-coordinator",
             PauseLeader => "pause-leader",
             PauseControllerLeader => "pause-controller-leader",
             PauseAny => "pause-any",
@@ -95,6 +101,8 @@ impl Fault {
             Kill9Leader => "kill -9 of a storage node that leads; it comes back after 0 to 8 s",
             Kill9Any => "kill -9 of any process; it comes back after 0 to 8 s",
             Kill9ControllerLeader => "kill -9 of the controllers' leader; it comes back after 0 to 8 s",
+            Kill9Coordinator => "kill -9 of the storage node that coordinates a group; it comes back after 0 to 8 s",
+            PauseCoordinator => "SIGSTOP of the storage node that coordinates a group, for 1 to 60 s",
             PauseLeader => "SIGSTOP of a storage node that leads, for 1 to 60 s",
             PauseControllerLeader => "SIGSTOP of the controllers' leader, for 1 to 60 s",
             PauseAny => "SIGSTOP of any process, for 1 to 60 s",

@@ -4,6 +4,7 @@
 //!  run.rs ─┬─ site ── network, disk: processes, each in a namespace of its own        (sandbox: where all of it lies)
 //!          ├─ strike ── arena, damage: what is done, to whom, and its mending          (fault: the names)
 //!          ├─ workload ── librdkafka, rest: producers and readers ─▶ history, value
+//!          ├─ groups ─▶ positions: members that come and go through both paths, and what they committed
 //!          ├─ watcher ── admin: high watermarks, the final read ─▶ high_watermarks
 //!          └─ checker, replicas: pure; what is wrong ─▶ report
 //!  failover, many_partitions ── load; replication_cost: measurements on the same site
@@ -16,6 +17,7 @@ mod damage;
 mod disk;
 mod failover;
 mod fault;
+mod groups;
 mod high_watermarks;
 mod history;
 mod librdkafka;
@@ -23,6 +25,7 @@ mod load;
 mod many_partitions;
 mod network;
 mod options;
+mod positions;
 mod replicas;
 mod replication_cost;
 mod report;

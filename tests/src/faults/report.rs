@@ -120,9 +120,9 @@ pub fn build() -> String {
 pub fn table(runs: &[RunResult]) -> String {
     let mut text = String::from(
         "| faults | seed | strikes | acked | unknown | failed | lost | dup. | reord. | unseen | phantom | vanished \
-         | hw/position back | replicas | panics | exits | healed s | verdict |\n",
+         | hw/position back | skipped | committed back | replicas | panics | exits | healed s | verdict |\n",
     );
-    text.push_str(&"| --- ".repeat(18));
+    text.push_str(&"| --- ".repeat(20));
     text.push_str("|\n");
     for run in runs {
         let of = |kind: Kind| run.anomalies.get(kind.name()).copied().unwrap_or_default();
@@ -140,6 +140,8 @@ pub fn table(runs: &[RunResult]) -> String {
             of(Kind::Phantom).to_string(),
             of(Kind::Vanished).to_string(),
             format!("{}/{}", of(Kind::HighWatermarkRegression), of(Kind::PositionRegression)),
+            of(Kind::Skipped).to_string(),
+            of(Kind::CommittedRegression).to_string(),
             of(Kind::ReplicaMismatch).to_string(),
             run.panics.to_string(),
             run.unexpected_exits.to_string(),

@@ -16,6 +16,7 @@ use super::{
     checker::{self, Anomaly, Evidence},
     damage::partition_folders,
     fault::{Fault, names},
+    groups::Groups,
     high_watermarks::HighWatermarks,
     librdkafka,
     options::Options,
@@ -178,6 +179,8 @@ pub async fn run(
     let rate = if faults.contains(&Fault::DiskFull) { options.rate / 2.0 } else { options.rate };
     let workload = workload(options, TOPIC, result.seed, rate, folder)?;
     let mut clients = Clients::start(&workload, &admin, site.rest(), &mut random);
+    let paths = [admin.bootstrap(), site.gateways_kafka().join(",")];
+    let groups = Groups::start(&workload, &admin, &paths, &mut random);
 
     let begun = Instant::now();
     let until = begun + Duration::from_secs(options.seconds);
@@ -200,11 +203,14 @@ pub async fn run(
         Err(error) => arena.problem(format!("after the faults: {error:#}")),
     }
     clients.wait_until_seen(healed + SEEN_MAX).await;
+    groups.wait_until_seen(healed + SEEN_MAX).await;
     clients.stop_reading().await;
+    let mut evidence = workload.evidence(&clients.readers);
+    let of_groups = groups.stop(&mut evidence).await;
     check_progress(&workload, healed);
     arena.tell("the clients have stopped");
-    let mut evidence = workload.evidence(&clients.readers);
     let mut anomalies = read_and_check(&admin, &workload, &mut evidence).await;
+    anomalies.extend(of_groups);
     anomalies.extend(clients.high_watermarks.lock().unwrap().regressions.clone());
     progress.abort();
 

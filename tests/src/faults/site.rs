@@ -100,7 +100,10 @@ impl Site {
         }
         for n in 0..spec.gateways {
             let member = site.member("gateway", n, 30, 8082, &seeds, |at, _| {
-                vec![("gateway.rest.listen", format!("{at}:8082"))]
+                vec![
+                    ("gateway.rest.listen", format!("{at}:8082")),
+                    ("gateway.kafka.listen", format!("{at}:9192")),
+                ]
             })?;
             site.members.insert(member.name.clone(), Arc::new(member));
         }
@@ -197,6 +200,12 @@ impl Site {
     /// `host:port` of every storage node's Kafka listener.
     pub fn bootstrap(&self) -> Vec<String> {
         self.storage_nodes().iter().map(|m| format!("{}:9092", m.host.address)).collect()
+    }
+
+    /// `host:port` of every gateway's Kafka listener.
+    pub fn gateways_kafka(&self) -> Vec<String> {
+        let gateways = self.members.values().filter(|m| m.program == "gateway");
+        gateways.map(|m| format!("{}:9192", m.host.address)).collect()
     }
 
     /// The URL of every gateway.

@@ -17,10 +17,12 @@ pub(super) fn banner(program: &str, ports: &Ports, dir: &Path, cluster: &str, el
         "anabranch is ready after {:.2} s: 1 controller, {nodes}, 1 gateway, data in {}\n\n\
          \x20 REST    http://{rest}\n\
          \x20 Kafka   {}\n\
+         \x20 nodes   {}\n\
          \x20 health  {}\n\n",
         elapsed.as_secs_f64(),
         dir.display(),
-        kafka(ports),
+        ports.kafka,
+        nodes_of(ports),
         health(ports),
     );
     let command = match rest.to_string() == DEFAULT_REST {
@@ -42,7 +44,8 @@ pub(super) fn banner(program: &str, ports: &Ports, dir: &Path, cluster: &str, el
     text
 }
 
-fn kafka(ports: &Ports) -> String {
+/// The storage nodes, each of which speaks Kafka's protocol, too.
+fn nodes_of(ports: &Ports) -> String {
     let addresses: Vec<String> = ports.nodes.iter().map(|(kafka, _)| kafka.to_string()).collect();
     addresses.join(",")
 }
@@ -73,7 +76,8 @@ mod tests {
             text.lines().next().unwrap(),
             "anabranch is ready after 0.41 s: 1 controller, 2 storage nodes, 1 gateway, data in data"
         );
-        assert!(text.contains("  Kafka   127.0.0.1:9092,127.0.0.1:9093\n"), "{text}");
+        assert!(text.contains("  Kafka   127.0.0.1:9192\n"), "{text}");
+        assert!(text.contains("  nodes   127.0.0.1:9092,127.0.0.1:9093\n"), "{text}");
         assert!(text.contains("  ab topic create hello --partitions 4\n"), "{text}");
         assert!(text.contains("/v3/clusters/Xyz/topics"), "{text}");
     }

@@ -8,6 +8,7 @@ const CONTROLLER_HTTP: u16 = 7400;
 const NODE_KAFKA: u16 = 9092;
 const NODE_HTTP: u16 = 9600;
 const GATEWAY_REST: u16 = 8082;
+const GATEWAY_KAFKA: u16 = 9192;
 const FLAG: &str = "--port-offset";
 
 /// Where everything listens.
@@ -16,6 +17,8 @@ pub(super) struct Ports {
     pub(super) controller_rpc: SocketAddr,
     pub(super) controller_http: SocketAddr,
     pub(super) rest: SocketAddr,
+    /// The gateway as a broker.
+    pub(super) kafka: SocketAddr,
     /// Kafka and HTTP of each storage node.
     pub(super) nodes: Vec<(SocketAddr, SocketAddr)>,
 }
@@ -25,6 +28,7 @@ pub(super) struct Listeners {
     pub(super) controller_rpc: TcpListener,
     pub(super) controller_http: TcpListener,
     pub(super) rest: TcpListener,
+    pub(super) kafka: TcpListener,
     pub(super) nodes: Vec<(TcpListener, TcpListener)>,
 }
 
@@ -47,6 +51,7 @@ impl Ports {
             controller_rpc: at(CONTROLLER_RPC)?,
             controller_http: at(CONTROLLER_HTTP)?,
             rest: at(GATEWAY_REST)?,
+            kafka: at(GATEWAY_KAFKA)?,
             nodes: (0..nodes).map(node).collect::<Result<_, _>>()?,
         })
     }
@@ -61,6 +66,7 @@ impl Ports {
             controller_rpc: open(&self.controller_rpc).await?,
             controller_http: open(&self.controller_http).await?,
             rest: open(&self.rest).await?,
+            kafka: open(&self.kafka).await?,
             nodes,
         })
     }
@@ -81,6 +87,7 @@ mod tests {
         assert_eq!(ports.controller_rpc.to_string(), "127.0.0.1:7400");
         assert_eq!(ports.controller_http.to_string(), "127.0.0.1:7500");
         assert_eq!(ports.rest.to_string(), "127.0.0.1:8182");
+        assert_eq!(ports.kafka.to_string(), "127.0.0.1:9292");
         let second = (ports.nodes[2].0.port(), ports.nodes[2].1.port());
         assert_eq!((ports.nodes.len(), second), (3, (9194, 9702)));
     }

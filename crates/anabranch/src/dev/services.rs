@@ -31,18 +31,18 @@ impl Services {
         listeners: Listeners,
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let Listeners { controller_rpc, controller_http, rest, nodes } = listeners;
+        let Listeners { controller_rpc, controller_http, rest, kafka, nodes } = listeners;
         let settings = shared(settings, dir, ports);
         // A failure of one ends the waiting of the others.
         let interrupted = stop.child_token();
         let controller =
             controller::start(ControllerConfig::from(&settings.controller), controller_rpc, controller_http);
-        let nodes = nodes.into_iter().zip(0u16..).map(|((kafka, http), i)| {
+        let nodes = nodes.into_iter().zip(0u16..).map(|((node, http), i)| {
             let config = StorageNodeConfig::from(&of_node(&settings, dir, i));
-            let started = storage_node::start(config, kafka, http, interrupted.clone());
+            let started = storage_node::start(config, node, http, interrupted.clone());
             or_cancel(&interrupted, started)
         });
-        let gateway = gateway::start(GatewayConfig::from(&settings), rest);
+        let gateway = gateway::start(GatewayConfig::from(&settings), rest, kafka);
         let (controller, (nodes, gateway)) = join(
             Box::pin(or_cancel(&interrupted, controller)),
             join(join_all(nodes), Box::pin(or_cancel(&interrupted, gateway))),
@@ -115,6 +115,7 @@ fn shared(settings: &Settings, dir: &Path, ports: &Ports) -> Settings {
     settings.storage.kafka.advertised = None;
     settings.storage.http.advertised = None;
     settings.gateway.rest.advertised = None;
+    settings.gateway.kafka.advertised = None;
     settings
 }
 

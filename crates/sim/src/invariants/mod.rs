@@ -4,6 +4,11 @@ use std::fmt;
 
 pub(crate) mod c1;
 pub(crate) mod c2;
+pub(crate) mod g1;
+pub(crate) mod g2;
+pub(crate) mod g3;
+pub(crate) mod g4;
+pub(crate) mod g5;
 pub(crate) mod r1;
 pub(crate) mod r10;
 pub(crate) mod r11;

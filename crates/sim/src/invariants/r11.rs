@@ -6,6 +6,10 @@ use super::{Checked, hold};
 use crate::{disk::Batch, ghost::GhostPartition};
 
 pub(crate) fn committed(ghost: &GhostPartition, batch: &Batch) -> Checked {
+    // A coordinator's records are told apart by what they say.
+    if batch.producer == ProducerId::NONE {
+        return Ok(());
+    }
     let before = ghost.sequences.get(&(batch.producer, batch.sequence)).map(|(offset, _)| *offset);
     // What a replica was not given because retention had removed it elsewhere, it does not know.
     let known = before.filter(|offset| *offset >= ghost.forgotten_below);

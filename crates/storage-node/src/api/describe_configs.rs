@@ -1,7 +1,9 @@
-use ::metadata::Topic;
-use domain::{ConfigDefinition, ConfigType, TopicName};
+use std::{sync::Arc, time::Duration};
+
+use ::metadata::Image;
+use domain::{ConfigDefinition, ConfigOverrides, ConfigType, TopicName};
 use wire::{
-    ResponseError, StrBytes,
+    ResponseError,
     messages::{
         DescribeConfigsRequest, DescribeConfigsResponse,
         describe_configs_request::DescribeConfigsResource,
@@ -13,60 +15,60 @@ use wire::{
 
 use crate::{
     api::{
+        config_resource::{BROKER, TOPIC, broker_name},
         create_topics::{SOURCE_DEFAULT, SOURCE_TOPIC},
         text,
     },
     broker::Broker,
+    errors::controller_code,
 };
 
-/// Kinds of resources that have settings.
-pub(super) const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 const SOURCE_CLUSTER: i8 = 3;
 const SOURCE_STATIC: i8 = 4;
 const REPLICATION_FACTOR_DEFAULT_MAX: usize = 3;
+/// How long the controller is asked; after that, what was last heard of it is the answer.
+const WITHIN: Duration = Duration::from_secs(2);
 
-pub(crate) fn answer(broker: &Broker, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = request.resources.iter().map(|resource| {
+type Refused = (ResponseError, String);
+type Described = Vec<DescribeConfigsResourceResult>;
+
+pub(crate) async fn answer(
+    broker: Arc<Broker>,
+    request: DescribeConfigsRequest,
+    _version: i16,
+) -> DescribeConfigsResponse {
+    let mut results = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
-        match describe(broker, resource, request) {
+        results.push(match describe(&broker, resource, &request).await {
             Ok(configs) => result.with_configs(configs),
             Err((code, message)) => {
                 result.with_error_code(code.code()).with_error_message(Some(text(message)))
             }
-        }
-    });
-    DescribeConfigsResponse::default().with_results(results.collect())
+        });
+    }
+    DescribeConfigsResponse::default().with_results(results)
 }
 
-fn describe(
+async fn describe(
     broker: &Broker,
     resource: &DescribeConfigsResource,
     request: &DescribeConfigsRequest,
-) -> Result<Vec<DescribeConfigsResourceResult>, (ResponseError, String)> {
+) -> Result<Described, Refused> {
+    let name = resource.resource_name.as_str();
     let configs = match resource.resource_type {
-        TOPIC => {
-            let name = TopicName::new(&resource.resource_name)
-                .map_err(|e| (ResponseError::InvalidTopicException, e.to_string()))?;
-            let image = broker.image.load();
-            let unknown =
-                || (ResponseError::UnknownTopicOrPartition, format!("topic '{name}' does not exist"));
-            let topic = image.topics.get(&name).ok_or_else(unknown)?;
-            let definitions = domain::topic_config_definitions().iter();
-            definitions.map(|d| topic_config(&image, topic, d, request)).collect()
-        }
-        BROKER if resource.resource_name.as_str() == broker.node.to_string() => node_configs(broker),
+        TOPIC => topic_configs(broker, name, request).await?,
+        BROKER if name.is_empty() => cluster_configs(&broker.image.load(), request),
+        BROKER if name == broker.node.to_string() => node_configs(broker, request),
         BROKER => {
-            let message = format!("node '{}' is asked for at node {}", &*resource.resource_name, broker.node);
+            let message = format!("node '{name}' is asked for at node {}", broker.node);
             return Err((ResponseError::InvalidRequest, message));
         }
         other => {
-            return Err((
-                ResponseError::InvalidRequest,
-                format!("resource type {other} has no configs here"),
-            ));
+            let message = format!("resource type {other} has no configs here");
+            return Err((ResponseError::InvalidRequest, message));
         }
     };
     let wanted = |config: &DescribeConfigsResourceResult| {
@@ -76,27 +78,53 @@ fn describe(
     Ok(configs.into_iter().filter(wanted).collect())
 }
 
-fn topic_config(
-    image: &::metadata::Image,
-    topic: &Topic,
+/// From the controller: who has just altered a topic's settings through another node is to see them here.
+async fn topic_configs(
+    broker: &Broker,
+    name: &str,
+    request: &DescribeConfigsRequest,
+) -> Result<Described, Refused> {
+    let name = TopicName::new(name).map_err(|e| (ResponseError::InvalidTopicException, e.to_string()))?;
+    let image = broker.image.load();
+    let set = match broker.controllers.describe_topic(&name, WITHIN).await {
+        Ok(topic) => topic.configs,
+        Err(error) if matches!(error, rpc::ControllerError::Refused(_)) => {
+            return Err((controller_code(&error), error.to_string()));
+        }
+        Err(error) => match image.topics.get(&name) {
+            Some(topic) => topic.configs.clone(),
+            None => return Err((controller_code(&error), error.to_string())),
+        },
+    };
+    let definitions = domain::topic_config_definitions().iter();
+    Ok(definitions.map(|d| config(d.name, d, Some(&set), &image.cluster_configs, request)).collect())
+}
+
+/// A setting as it is in force, under that name: a topic's own, the cluster's, or the default.
+fn config(
+    name: &'static str,
     definition: &ConfigDefinition,
+    topic: Option<&ConfigOverrides>,
+    cluster: &ConfigOverrides,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResourceResult {
-    let synonym = |value: &str, source| {
+    let synonym = |name: &'static str, value: &str, source| {
         DescribeConfigsSynonym::default()
-            .with_name(text(definition.name))
+            .with_name(text(name))
             .with_value(Some(text(value)))
             .with_source(source)
     };
-    let set = topic.configs.get(definition.name).map(|v| synonym(v, SOURCE_TOPIC));
-    let cluster = image.cluster_configs.get(definition.name).map(|v| synonym(v, SOURCE_CLUSTER));
-    let default = Some(synonym(definition.default, SOURCE_DEFAULT));
+    let broker = broker_name(definition.name);
+    let own = topic.and_then(|set| set.get(definition.name));
+    let own = own.map(|value| synonym(definition.name, value, SOURCE_TOPIC));
+    let cluster = cluster.get(definition.name).map(|value| synonym(broker, value, SOURCE_CLUSTER));
+    let default = Some(synonym(broker, definition.default, SOURCE_DEFAULT));
     // The one in force first.
-    let synonyms: Vec<DescribeConfigsSynonym> = set.into_iter().chain(cluster).chain(default).collect();
+    let synonyms: Vec<DescribeConfigsSynonym> = own.into_iter().chain(cluster).chain(default).collect();
     let in_force = synonyms.first().cloned().unwrap_or_default();
     let documentation = request.include_documentation.then(|| text(definition.documentation));
     DescribeConfigsResourceResult::default()
-        .with_name(text(definition.name))
+        .with_name(text(name))
         .with_value(in_force.value)
         .with_config_source(in_force.source)
         .with_config_type(type_code(definition.config_type))
@@ -116,21 +144,53 @@ fn type_code(config_type: ConfigType) -> i8 {
     }
 }
 
-fn node_configs(broker: &Broker) -> Vec<DescribeConfigsResourceResult> {
-    let one = |name: &'static str, value: StrBytes| {
+/// What somebody set for all topics; not what nobody did.
+fn cluster_configs(image: &Image, request: &DescribeConfigsRequest) -> Described {
+    let definitions = domain::topic_config_definitions().iter();
+    let set = definitions.filter(|d| image.cluster_configs.contains_key(d.name));
+    set.map(|d| config(broker_name(d.name), d, None, &image.cluster_configs, request)).collect()
+}
+
+/// What this node was started with, and what holds for topics that say nothing else.
+fn node_configs(broker: &Broker, request: &DescribeConfigsRequest) -> Described {
+    let image = broker.image.load();
+    // What the controller gives a topic that asks for nothing.
+    let factor = image.active_nodes().count().clamp(1, REPLICATION_FACTOR_DEFAULT_MAX);
+    let node = broker.node.to_string();
+    let dir = broker.store.dir.path().display().to_string();
+    let own = [
+        ("broker.id", node.clone(), ConfigType::Int, "The node's id."),
+        (
+            "default.replication.factor",
+            factor.to_string(),
+            ConfigType::Int,
+            "What a topic gets that asks for no number of replicas.",
+        ),
+        ("log.dirs", dir, ConfigType::String, "Where the node keeps its replicas."),
+        ("node.id", node, ConfigType::Int, "The node's id."),
+        (
+            "num.partitions",
+            1.to_string(),
+            ConfigType::Int,
+            "What a topic gets that asks for no number of them.",
+        ),
+    ];
+    let own = own.into_iter().map(|(name, value, config_type, documentation)| {
+        let synonym = DescribeConfigsSynonym::default()
+            .with_name(text(name))
+            .with_value(Some(text(&value)))
+            .with_source(SOURCE_STATIC);
         DescribeConfigsResourceResult::default()
-            .with_name(StrBytes::from_static_str(name))
-            .with_value(Some(value))
+            .with_name(text(name))
+            .with_value(Some(text(value)))
             .with_read_only(true)
             .with_config_source(SOURCE_STATIC)
-    };
-    // What the controller gives a topic that asks for nothing.
-    let factor = broker.image.load().active_nodes().count().clamp(1, REPLICATION_FACTOR_DEFAULT_MAX);
-    vec![
-        one("broker.id", text(broker.node)),
-        one("default.replication.factor", text(factor)),
-        one("log.dirs", text(broker.store.dir.path().display())),
-        one("node.id", text(broker.node)),
-        one("num.partitions", text(1)),
-    ]
+            .with_config_type(type_code(config_type))
+            .with_documentation(request.include_documentation.then(|| text(documentation)))
+            .with_synonyms(if request.include_synonyms { vec![synonym] } else { Vec::new() })
+    });
+    let of_topics = domain::topic_config_definitions()
+        .iter()
+        .map(|d| config(broker_name(d.name), d, None, &image.cluster_configs, request));
+    own.chain(of_topics).collect()
 }

@@ -1,7 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
 use ::metadata::{ConfigChange, ConfigOperation};
-use domain::TopicName;
 use wire::{
     ResponseError,
     messages::{
@@ -12,7 +11,7 @@ use wire::{
 };
 
 use crate::{
-    api::{describe_configs::TOPIC, text},
+    api::{config_resource::Resource, text},
     broker::Broker,
     errors::controller_code,
 };
@@ -42,23 +41,28 @@ pub(crate) async fn answer(
 }
 
 async fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), Refused> {
-    if resource.resource_type != TOPIC {
-        let message =
-            "only the configs of topics can be altered; a node reads its own at its start".to_owned();
-        return Err((ResponseError::InvalidRequest, message));
-    }
-    let name = TopicName::new(&resource.resource_name)
-        .map_err(|e| (ResponseError::InvalidTopicException, e.to_string()))?;
-    let changes: Vec<ConfigChange> = resource.configs.iter().map(change).collect::<Result<_, _>>()?;
-    let altered = broker.controllers.alter_configs(Some(&name), &changes, validate_only, WITHIN).await;
+    let of = Resource::altered(resource.resource_type, &resource.resource_name)?;
+    let changes: Vec<ConfigChange> =
+        resource.configs.iter().map(|config| change(&of, config)).collect::<Result<_, _>>()?;
+    apply(broker, &of, &changes, validate_only).await
+}
+
+/// Has the controller do it, and waits until it is seen here.
+pub(super) async fn apply(
+    broker: &Broker,
+    of: &Resource,
+    changes: &[ConfigChange],
+    validate_only: bool,
+) -> Result<(), Refused> {
+    let altered = broker.controllers.alter_configs(of.topic(), changes, validate_only, WITHIN).await;
     let version = altered.map_err(|e| (controller_code(&e), e.to_string()))?;
     broker.image.at_version(version, WITHIN).await;
     Ok(())
 }
 
 /// KIP-339's operations.
-fn change(config: &AlterableConfig) -> Result<ConfigChange, Refused> {
-    let name = config.name.to_string();
+fn change(of: &Resource, config: &AlterableConfig) -> Result<ConfigChange, Refused> {
+    let name = of.topic_config_name(&config.name)?;
     let value = || {
         let missing = || (ResponseError::InvalidRequest, format!("config {name} has no value"));
         config.value.as_ref().map(ToString::to_string).ok_or_else(missing)

@@ -124,6 +124,7 @@ impl Seen<'_> {
         MetadataResponseTopic::default()
             .with_name(Some(wire_name(&topic.name)))
             .with_topic_id(topic.id.0)
+            .with_is_internal(topic.name.as_str() == group::OFFSETS_TOPIC)
             .with_partitions(topic.numbered().map(|(n, p)| self.partition(n, p)).collect())
     }
 

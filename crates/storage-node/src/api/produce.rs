@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use domain::{LeaderEpoch, Offset, PartitionIndex};
 use futures_util::FutureExt;
+use group::OFFSETS_TOPIC;
 use tokio::{sync::Notify, time::Instant};
 use transport::Reply;
 use wire::{
@@ -190,6 +191,10 @@ fn resolved(broker: &Broker, topic: &TopicProduceData) -> Result<WireTopicName, 
 impl Produce<'_> {
     fn append(&mut self, topic: &WireTopicName, data: PartitionProduceData) -> PartitionProduceResponse {
         let broker = self.broker;
+        if topic.as_str() == OFFSETS_TOPIC {
+            let message = "only group coordinators write to this topic";
+            return refusal(data.index, ResponseError::InvalidTopicException, message);
+        }
         let Some(partition) = broker.store.get(topic, PartitionIndex(data.index)) else {
             let image = broker.image.load();
             return match image.partition(topic, PartitionIndex(data.index)) {

@@ -252,17 +252,21 @@ impl ReplicaFetch {
             offset: slot.offset,
         };
         let bytes_max = u32::try_from(wanted).unwrap_or(u32::MAX);
-        match partition.fetch_as_follower(fetch, slot.last_epoch, bytes_max, look.bytes == 0) {
+        match partition.fetch_as_follower(fetch, slot.last_epoch, &mut slot.began, bytes_max, look.bytes == 0)
+        {
             Err(error) => {
                 look.urgent = true;
                 slot.told = None;
                 log_read_failure(&partition, &error);
                 let mut data = refused(key, error.code());
-                if let PartitionError::FollowerOutOfRange { start, before, .. } = error {
+                if let PartitionError::FollowerOutOfRange { start, before, committed, .. } = error {
                     // The follower begins anew there, behind a record of that epoch.
                     let epoch = before.unwrap_or(LeaderEpoch::UNKNOWN).0;
                     let before = EpochEndOffset::default().with_epoch(epoch).with_end_offset(start.0);
-                    data = data.with_log_start_offset(start.0).with_diverging_epoch(before);
+                    data = data
+                        .with_log_start_offset(start.0)
+                        .with_diverging_epoch(before)
+                        .with_high_watermark(committed.0);
                 }
                 Some(data)
             }
@@ -276,9 +280,11 @@ impl ReplicaFetch {
                     return Some(empty.with_high_watermark(-1).with_diverging_epoch(diverging));
                 }
                 let told = (fetched.high_watermark, fetched.start);
-                let news = slot.told.replace(told) != Some(told);
-                // Its consumers wait for the high watermark.
-                look.urgent |= news && partition.is_read_elsewhere();
+                let before = slot.told.replace(told);
+                let news = before != Some(told);
+                // Its consumers wait for the high watermark; and what was deleted is to be gone there, too.
+                let deleted = before.is_some_and(|(_, start)| start < told.1);
+                look.urgent |= deleted || (news && partition.is_read_elsewhere());
                 let data = empty
                     .with_high_watermark(told.0.0)
                     .with_last_stable_offset(told.0.0)

@@ -8,7 +8,7 @@ use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset};
 use records::BatchHeader;
 use replica::{FollowerFetch, ProducerRefusal, Proposal, Replica, ReplicaRefusal};
 
-use super::{LocalPartition, State, flushes, given, log_end};
+use super::{Began, LocalPartition, State, flushes, given, log_end};
 use crate::{clock::uptime_ms, errors::PartitionError};
 
 /// What producers had under way when a leader changed has come by then.
@@ -44,6 +44,11 @@ pub(crate) struct FollowerFetched {
 }
 
 impl LocalPartition {
+    /// The epoch that this node leads in.
+    pub(crate) fn leads(&self) -> Option<LeaderEpoch> {
+        self.state.lock().replica.leads()
+    }
+
     /// Whether this node leads and there are followers.
     pub(crate) fn leads_others(&self) -> bool {
         let state = self.state.lock();
@@ -71,10 +76,22 @@ impl LocalPartition {
         room: bool,
         now_ms: i64,
     ) -> Result<AppendedHere, PartitionError> {
+        self.append_in(None, batches, all, room, now_ms)
+    }
+
+    /// The same, only if this node leads in the epoch that is given.
+    pub(crate) fn append_in(
+        &self,
+        epoch: Option<LeaderEpoch>,
+        batches: &Bytes,
+        all: bool,
+        room: bool,
+        now_ms: i64,
+    ) -> Result<AppendedHere, PartitionError> {
         let (here, advanced) = {
             let mut state = self.state.lock();
             let State { log, replica, refused, leads_since_ms, .. } = &mut *state;
-            let epoch = replica.check_leads(None)?;
+            let epoch = replica.check_leads(epoch)?;
             let log = log.as_mut().ok_or(PartitionError::Offline)?;
             let appended = match refused.check(batches) {
                 Some(reason) => Err(PartitionError::BehindRefused(reason)),
@@ -130,6 +147,7 @@ impl LocalPartition {
         &self,
         fetch: FollowerFetch,
         last_epoch: LeaderEpoch,
+        began: &mut Began,
         bytes_max: u32,
         at_least_one: bool,
     ) -> Result<FollowerFetched, PartitionError> {
@@ -146,9 +164,11 @@ impl LocalPartition {
         if fetch.offset < start
             || fetch.offset > end
             || !log.epochs().vouches_for(last_epoch, fetch.offset, start)
+            || began.lacks_tombstones(log, fetch.offset, replica.high_watermark(), uptime_ms())
         {
             let (offset, before) = (fetch.offset, log.epochs().before(start));
-            return Err(PartitionError::FollowerOutOfRange { offset, start, end, before });
+            let committed = replica.high_watermark();
+            return Err(PartitionError::FollowerOutOfRange { offset, start, end, before, committed });
         }
         let fetched = replica.fetched(uptime_ms(), fetch)?;
         let slice = match fetch.offset == end {
@@ -163,6 +183,24 @@ impl LocalPartition {
             self.followers.tell(self.is_read_elsewhere());
         }
         Ok(FollowerFetched { slice, start, high_watermark, diverging: None, may_join: fetched.may_join })
+    }
+
+    /// Moves the log's start up to `before`, or to the high watermark where that is not given; where the log starts now.
+    pub(crate) fn delete_before(&self, before: Option<Offset>) -> Result<Offset, PartitionError> {
+        let start = {
+            let mut state = self.state.lock();
+            let State { log, replica, .. } = &mut *state;
+            replica.check_leads(None)?;
+            let log = log.as_mut().ok_or(PartitionError::Offline)?;
+            let committed = replica.visible_high_watermark().ok_or(PartitionError::OffsetNotAvailable)?;
+            let before = before.unwrap_or(committed);
+            if before < Offset(0) || before > committed {
+                return Err(PartitionError::NotCommitted { before, committed });
+            }
+            log.advance_start(before)
+        };
+        self.followers.tell(true);
+        Ok(start)
     }
 
     /// Runs `read` on the log if this node leads the partition; it gets the epoch, too.

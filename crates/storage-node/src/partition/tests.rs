@@ -83,7 +83,8 @@ fn answer_to(leader: &LocalPartition, asked: Position) -> Answer {
         leader_epoch: asked.leader_epoch,
         offset: asked.offset,
     };
-    let fetched = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).unwrap();
+    let fetched =
+        leader.fetch_as_follower(fetch, asked.last_epoch, &mut Began::default(), 1 << 20, true).unwrap();
     if let Some((epoch, end)) = fetched.diverging {
         return Answer::Diverging { epoch, end };
     }
@@ -94,6 +95,10 @@ fn answer_to(leader: &LocalPartition, asked: Position) -> Answer {
     });
     let (high_watermark, start) = (fetched.high_watermark, fetched.start);
     Answer::Records { batches: batches.unwrap_or_default(), high_watermark, start }
+}
+
+fn out_of_range(start: i64, before: Option<LeaderEpoch>, high_watermark: i64) -> Answer {
+    Answer::OutOfRange { start: Offset(start), before, high_watermark: Offset(high_watermark) }
 }
 
 fn end(partition: &LocalPartition) -> Offset {
@@ -180,7 +185,8 @@ fn a_deposed_leader_truncates_to_where_the_logs_agree() {
         leader_epoch: asked.leader_epoch,
         offset: asked.offset,
     };
-    let fetched = new.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).unwrap();
+    let fetched =
+        new.fetch_as_follower(fetch, asked.last_epoch, &mut Began::default(), 1 << 20, true).unwrap();
     assert_eq!(fetched.diverging, Some((LeaderEpoch(0), Offset(1))));
     let answer = Answer::Diverging { epoch: LeaderEpoch(0), end: Offset(1) };
     assert_eq!(old.take_answer(FOLLOWER, asked, answer).unwrap(), Taken::Done);
@@ -253,9 +259,7 @@ fn what_a_follower_begins_anew_behind_is_committed() {
     let dir = tempfile::tempdir().unwrap();
     let (_, follower) = pair(dir.path());
     let asked = follower.position(LEADER).unwrap();
-    let taken = follower
-        .take_answer(LEADER, asked, Answer::OutOfRange { start: Offset(7), before: Some(LeaderEpoch(0)) })
-        .unwrap();
+    let taken = follower.take_answer(LEADER, asked, out_of_range(7, Some(LeaderEpoch(0)), -1)).unwrap();
     assert_eq!((taken, end(&follower), follower.committed_end()), (Taken::Done, Offset(7), Some(Offset(7))));
 }
 
@@ -347,7 +351,8 @@ fn a_follower_that_ends_where_the_leaders_log_begins_begins_anew() {
         leader_epoch: asked.leader_epoch,
         offset: asked.offset,
     };
-    let fetched = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).unwrap();
+    let fetched =
+        leader.fetch_as_follower(fetch, asked.last_epoch, &mut Began::default(), 1 << 20, true).unwrap();
     assert_eq!(
         fetched.diverging,
         Some((LeaderEpoch(0), Offset(0))),
@@ -358,12 +363,88 @@ fn a_follower_that_ends_where_the_leaders_log_begins_begins_anew() {
     let asked = follower.position(LEADER).unwrap();
     assert_eq!((asked.offset, asked.last_epoch), (Offset(0), LeaderEpoch::UNKNOWN));
     let fetch = FollowerFetch { offset: asked.offset, ..fetch };
-    let refused = leader.fetch_as_follower(fetch, asked.last_epoch, 1 << 20, true).err();
+    let refused =
+        leader.fetch_as_follower(fetch, asked.last_epoch, &mut Began::default(), 1 << 20, true).err();
     let Some(PartitionError::FollowerOutOfRange { start, before, .. }) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!((start, before), (Offset(1), Some(LeaderEpoch(3))));
-    follower.take_answer(LEADER, asked, Answer::OutOfRange { start, before }).unwrap();
+    follower.take_answer(LEADER, asked, out_of_range(start.0, before, -1)).unwrap();
     let asked = follower.position(LEADER).unwrap();
     assert_eq!((asked.offset, asked.last_epoch), (Offset(1), LeaderEpoch(3)));
+}
+
+/// A replica that was away while a tombstone came and went would have kept for good what that deleted.
+#[test]
+fn a_follower_that_missed_removed_tombstones_begins_anew_and_then_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |delete_retention_ms| TopicConfig {
+        cleanup_policy: domain::CleanupPolicy { compact: true, delete: false },
+        delete_retention_ms,
+        ..TopicConfig::default()
+    };
+    let keyed = |key: &[u8], value: Option<&[u8]>| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(1_000, Some(key), value, &[]);
+        builder.build()
+    };
+    let (leader, follower) = (partition(LEADER, dir.path(), of(0)), partition(FOLLOWER, dir.path(), of(0)));
+    let put = |key: &[u8], value: Option<&[u8]>| {
+        leader.append(&keyed(key, value), false, true, 2_000).unwrap();
+    };
+    let both = led_by(LEADER, 0, &[LEADER, FOLLOWER], 1);
+    leader.adopt(&both, None);
+    follower.adopt(&both, None);
+    (0..2).for_each(|n| put(&[n], Some(b"v")));
+    replicate(&leader, &follower);
+    replicate(&leader, &follower);
+    assert_eq!(end(&follower), Offset(2));
+    leader.adopt(&led_by(LEADER, 1, &[LEADER], 1), None);
+    follower.adopt(&led_by(LEADER, 1, &[LEADER], 1), None);
+    put(&[0], None);
+    put(&[2], Some(b"v"));
+    for _ in 0..2 {
+        // The first one finds the tombstone, the second one removes it.
+        let committed = leader.committed_end().unwrap();
+        leader.with_log(|log| {
+            log.roll(2_000).unwrap();
+            log.compact(committed, 2_000, commitlog::CompactionLimits::default()).unwrap();
+        });
+        put(&[3], Some(b"v"));
+    }
+    assert_eq!(leader.with_log(|log| log.removed_tombstones()), Some(Offset(3)));
+
+    let mut began = Began::default();
+    let mut fetch = |asked: Position, bytes_max| {
+        let fetch = FollowerFetch {
+            node: FOLLOWER,
+            node_epoch: NodeEpoch(1),
+            leader_epoch: asked.leader_epoch,
+            offset: asked.offset,
+        };
+        leader.fetch_as_follower(fetch, asked.last_epoch, &mut began, bytes_max, true)
+    };
+    let asked = follower.position(LEADER).unwrap();
+    let refused = fetch(asked, 1).err();
+    let Some(PartitionError::FollowerOutOfRange { start, before, committed, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((start, committed >= asked.offset), (Offset(0), true));
+    let answer = out_of_range(start.0, before, committed.0);
+    if follower.take_answer(LEADER, asked, answer.clone()).unwrap() == Taken::CheckpointFirst {
+        follower.checkpointed(follower.points().unwrap());
+        assert_eq!(follower.take_answer(LEADER, asked, answer).unwrap(), Taken::Done);
+    }
+    assert_eq!(end(&follower), Offset(0));
+    // Batch by batch, through what was compacted: it is not sent back again.
+    while end(&follower) < end(&leader) {
+        let asked = follower.position(LEADER).unwrap();
+        let slice = fetch(asked, 1).unwrap().slice.unwrap();
+        let mut bytes = vec![0; slice.bytes as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&*slice.file, &mut bytes, slice.position).unwrap();
+        let (batches, high_watermark) = (Bytes::from(bytes), Offset(0));
+        follower.take_answer(LEADER, asked, Answer::Records { batches, high_watermark, start }).unwrap();
+    }
+    let slice = follower.with_log(|log| log.read(Offset(0), 1 << 20, log.end_offset(), true)).unwrap();
+    assert_eq!(slice.unwrap().unwrap().base_offset, Offset(0));
 }

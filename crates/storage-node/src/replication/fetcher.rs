@@ -375,7 +375,8 @@ fn understood(data: PartitionData) -> Result<Answer, i16> {
         }),
         code if code == ResponseError::OffsetOutOfRange.code() && data.log_start_offset >= 0 => {
             let before = Some(LeaderEpoch(data.diverging_epoch.epoch)).filter(|epoch| epoch.0 >= 0);
-            Ok(Answer::OutOfRange { start: Offset(data.log_start_offset), before })
+            let high_watermark = Offset(data.high_watermark);
+            Ok(Answer::OutOfRange { start: Offset(data.log_start_offset), before, high_watermark })
         }
         code => Err(code),
     }

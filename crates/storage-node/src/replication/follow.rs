@@ -32,11 +32,14 @@ pub(crate) enum Answer {
         epoch: LeaderEpoch,
         end: Offset,
     },
-    /// The leader's log begins behind this follower's end, or cannot tell whether they agree. `before` is the epoch of the
+    /// The leader's log begins behind this follower's end, or cannot tell whether they agree, or tombstones are gone from it
+    /// that this follower needs. `before` is the epoch of the
     /// record before its start, if it knows that.
     OutOfRange {
         start: Offset,
         before: Option<LeaderEpoch>,
+        /// The leader's, or −1.
+        high_watermark: Offset,
     },
 }
 
@@ -132,7 +135,7 @@ impl LocalPartition {
                 }
                 Ok(Taken::Done)
             }
-            Answer::OutOfRange { start, before } => {
+            Answer::OutOfRange { start, before, high_watermark } => {
                 let end = log.end_offset();
                 if start < *checkpointed {
                     *to_be_cut = Some(start);
@@ -147,8 +150,9 @@ impl LocalPartition {
                     }
                     return Err(error.into());
                 }
-                // What lay below the leader's start is not wanted any more; above, the leader's end would be behind.
-                if end > start && replica.truncated(start) {
+                // What lay below the leader's start is not wanted any more; above, the leader's end would be behind, unless it
+                // has all of that and more, and gives it again.
+                if end > start && replica.truncated(start) && end > high_watermark {
                     self.committed_was_cut();
                 }
                 // What lies below a leader's start is committed.

@@ -10,7 +10,10 @@ use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset};
 use parking_lot::Mutex;
 
 use super::Key;
-use crate::{partition::LocalPartition, watchers::News};
+use crate::{
+    partition::{Began, LocalPartition},
+    watchers::News,
+};
 
 /// The fetch sessions of this node's followers (KIP-227): one for each node that fetches.
 pub(crate) struct Sessions {
@@ -46,6 +49,7 @@ pub(crate) struct Slot {
     pub(crate) last_epoch: LeaderEpoch,
     pub(crate) bytes_max: i32,
     pub(crate) partition: Option<Arc<LocalPartition>>,
+    pub(crate) began: Began,
     /// What the follower was told last: high watermark and log start.
     pub(crate) told: Option<(Offset, Offset)>,
 }

@@ -1,0 +1,96 @@
+use std::{sync::Arc, time::Duration};
+
+use ::metadata::Image;
+use group::OFFSETS_TOPIC;
+use transport::Reply;
+use wire::{
+    BrokerId, FrameError, RequestFrame, ResponseError, StrBytes,
+    messages::{FindCoordinatorRequest, FindCoordinatorResponse, find_coordinator_response::Coordinator},
+};
+
+use super::{VIRTUAL, admin::Refused, coordinator::seat, front::Front, reply::later, text};
+
+/// One request may be about many groups from this version on.
+const WITH_KEYS: i16 = 4;
+/// The newest version that asks for one key: any node makes the internal topic when it hears of a group.
+const ONE_KEY: i16 = 3;
+const GROUP: i8 = 0;
+/// How long the internal topic is waited for.
+const TOPIC_MAX: Duration = Duration::from_secs(5);
+
+pub(super) fn handle(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, FrameError> {
+    let (front, request, version) = (front.clone(), frame.decode_body()?, frame.version);
+    later(frame, async move { answer(&front, request, version).await })
+}
+
+async fn answer(front: &Front, request: FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
+    let keys = if version >= WITH_KEYS { request.coordinator_keys } else { vec![request.key] };
+    if request.key_type == GROUP && !keys.is_empty() {
+        made(front, &keys[0]).await;
+    }
+    let image = front.image.load();
+    let found = keys.into_iter().map(|key| {
+        let found = find(&image, request.key_type, &key);
+        coordinator(front, key, found)
+    });
+    let mut found: Vec<Coordinator> = found.collect();
+    if version >= WITH_KEYS {
+        return FindCoordinatorResponse::default().with_coordinators(found);
+    }
+    let one = found.pop().unwrap_or_default();
+    FindCoordinatorResponse::default()
+        .with_error_code(one.error_code)
+        .with_error_message(one.error_message)
+        .with_node_id(one.node_id)
+        .with_host(one.host)
+        .with_port(one.port)
+}
+
+/// The topic that groups live in is made when the first one is looked for.
+async fn made(front: &Front, group: &StrBytes) {
+    let is_there = |image: &Image| image.topics.contains_key(OFFSETS_TOPIC);
+    let image = front.image.load();
+    if is_there(&image) {
+        return;
+    }
+    let request = FindCoordinatorRequest::default().with_key(group.clone());
+    let making = async {
+        for node in image.active_nodes() {
+            let address = node.kafka.to_string();
+            match front.upstream.call(&address, request.clone(), ONE_KEY, TOPIC_MAX).await {
+                Ok(_) => break,
+                Err(error) => tracing::debug!(%error, "a node did not make the topic of groups"),
+            }
+        }
+        front.image.wait_for(|image| seat(image, group).is_some()).await;
+    };
+    let _ = tokio::time::timeout(TOPIC_MAX, making).await;
+}
+
+/// Whether somebody coordinates it; through us it is always us.
+fn find(image: &Image, key_type: i8, key: &str) -> Result<(), Refused> {
+    if key_type != GROUP {
+        let message = format!("key type {key_type} is not supported: groups (0) are, transactions are not");
+        return Err((ResponseError::InvalidRequest, message));
+    }
+    if key.is_empty() {
+        return Err((ResponseError::InvalidGroupId, "the group's id is empty".to_owned()));
+    }
+    let nowhere = || {
+        let message = format!("nobody coordinates group {key} at the moment");
+        (ResponseError::CoordinatorNotAvailable, message)
+    };
+    seat(image, key).map(drop).ok_or_else(nowhere)
+}
+
+fn coordinator(front: &Front, key: StrBytes, found: Result<(), Refused>) -> Coordinator {
+    let coordinator = Coordinator::default().with_key(key);
+    match found {
+        Ok(()) => coordinator.with_node_id(VIRTUAL).with_host(front.host.clone()).with_port(front.port),
+        Err((code, message)) => coordinator
+            .with_node_id(BrokerId(-1))
+            .with_port(-1)
+            .with_error_code(code.code())
+            .with_error_message(Some(text(message))),
+    }
+}

@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod calls;
+mod classic;
+mod config;
+mod consumer;
+mod counts;
+mod entry;
+mod failed;
+mod group;
+mod groups;
+mod home;
+mod kept;
+mod list;
+mod migrate;
+mod offsets;
+mod refuse;
+mod step;
+#[cfg(test)]
+mod tests;
+mod text;
+mod topics;
+mod turn;
+
+pub use call::{Answer, Call, Caller, Token};
+pub use config::GroupConfig;
+pub use counts::Counts;
+pub use entry::{
+    ClassicMember, ClassicMetadata, ClassicProtocol, ClassicProtocols, CommittedOffset, CurrentAssignment,
+    Entry, EntryError, EntryKind, Flaw, GroupEpoch, MemberState, MemberSubscription, ResolvedRegex,
+    TargetEpoch,
+};
+pub use groups::Groups;
+pub use home::{OFFSETS_TOPIC, partition_of};
+pub use step::Step;
+pub use topics::Topics;
+pub use turn::Moment;
+
+use group::Kept;

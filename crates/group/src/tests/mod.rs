@@ -1,0 +1,10 @@
+mod administration;
+mod bench;
+mod classic;
+mod consumer;
+mod failures;
+mod messages;
+mod migration;
+mod offsets;
+mod simulation;
+mod statics;

@@ -1,0 +1,112 @@
+//! What has settings: topics, and the cluster as Kafka's default of all brokers.
+
+use domain::TopicName;
+use wire::ResponseError;
+
+/// Kinds of resources that have settings, as the wire has them.
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+
+type Refused = (ResponseError, String);
+
+/// Something whose settings can be altered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    Topic(TopicName),
+    /// What holds for every topic that says nothing else. Kafka's name for it is a broker without a name.
+    Cluster,
+}
+
+/// What a broker's setting is called where that differs from the topic's.
+const BROKER_NAMES: [(&str, &str); 17] = [
+    ("compression.type", "compression.type"),
+    ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
+    ("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
+    ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
+    ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
+    ("log.cleanup.policy", "cleanup.policy"),
+    ("log.flush.interval.messages", "flush.messages"),
+    ("log.flush.interval.ms", "flush.ms"),
+    ("log.index.interval.bytes", "index.interval.bytes"),
+    ("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
+    ("log.message.timestamp.type", "message.timestamp.type"),
+    ("log.retention.bytes", "retention.bytes"),
+    ("log.retention.ms", "retention.ms"),
+    ("log.roll.ms", "segment.ms"),
+    ("log.segment.bytes", "segment.bytes"),
+    ("log.segment.delete.delay.ms", "file.delete.delay.ms"),
+    ("message.max.bytes", "max.message.bytes"),
+];
+
+/// What a broker calls a topic's setting.
+pub(super) fn broker_name(topic_name: &'static str) -> &'static str {
+    BROKER_NAMES.iter().find(|(_, topic)| *topic == topic_name).map_or(topic_name, |(broker, _)| broker)
+}
+
+impl Resource {
+    /// What a request to alter settings means.
+    pub(super) fn altered(kind: i8, name: &str) -> Result<Self, Refused> {
+        match kind {
+            TOPIC => TopicName::new(name)
+                .map(Resource::Topic)
+                .map_err(|e| (ResponseError::InvalidTopicException, e.to_string())),
+            BROKER if name.is_empty() => Ok(Resource::Cluster),
+            BROKER => {
+                let message =
+                    format!("node {name} reads its configs at its start; those of topics can be altered");
+                Err((ResponseError::InvalidRequest, message))
+            }
+            other => {
+                let message = format!("resource type {other} has no configs that can be altered");
+                Err((ResponseError::InvalidRequest, message))
+            }
+        }
+    }
+
+    /// The name that a setting has for topics.
+    pub(super) fn topic_config_name(&self, name: &str) -> Result<String, Refused> {
+        if let Resource::Topic(_) = self {
+            return Ok(name.to_owned());
+        }
+        let found = BROKER_NAMES.iter().find(|(broker, topic)| *broker == name || *topic == name);
+        let same = || domain::ConfigDefinition::find(name).map(|d| d.name);
+        let known = found.map(|(_, topic)| *topic).or_else(same);
+        let unknown = || (ResponseError::InvalidConfig, format!("unknown config '{name}'"));
+        known.map(str::to_owned).ok_or_else(unknown)
+    }
+
+    pub(super) fn topic(&self) -> Option<&TopicName> {
+        match self {
+            Resource::Topic(name) => Some(name),
+            Resource::Cluster => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_has_its_own_names_for_the_settings_of_topics() {
+        assert_eq!(Resource::Cluster.topic_config_name("log.retention.ms").unwrap(), "retention.ms");
+        assert_eq!(
+            Resource::Cluster.topic_config_name("min.insync.replicas").unwrap(),
+            "min.insync.replicas"
+        );
+        let (code, message) = Resource::Cluster.topic_config_name("log.retention").unwrap_err();
+        assert_eq!(
+            (code, message.as_str()),
+            (ResponseError::InvalidConfig, "unknown config 'log.retention'")
+        );
+        assert_eq!(broker_name("max.message.bytes"), "message.max.bytes");
+        assert_eq!(broker_name("min.insync.replicas"), "min.insync.replicas");
+    }
+
+    #[test]
+    fn a_node_by_its_name_is_not_altered() {
+        assert_eq!(Resource::altered(BROKER, ""), Ok(Resource::Cluster));
+        assert_eq!(Resource::altered(BROKER, "1").unwrap_err().0, ResponseError::InvalidRequest);
+        assert_eq!(Resource::altered(8, "1").unwrap_err().0, ResponseError::InvalidRequest);
+    }
+}

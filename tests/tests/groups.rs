@@ -1,0 +1,269 @@
+//! Consumer groups on real storage nodes, with librdkafka as their members.
+
+use std::time::{Duration, Instant};
+
+use group::{OFFSETS_TOPIC, partition_of};
+use rustix::process::Signal;
+use tests::{
+    Cluster, ClusterSpec, KafkaClient, batch_of,
+    consumer::{Member, Protocol, share_all},
+    replicated::{WITHIN, node, partition, replicated},
+    wait_until,
+};
+use wire::{
+    ResponseError, StrBytes, WireTopicName,
+    messages::{
+        DeleteGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
+        OffsetFetchRequest,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
+    },
+};
+
+const PROTOCOLS: [Protocol; 3] = [Protocol::Eager, Protocol::Cooperative, Protocol::Consumer];
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// One storage node and the topic `t`.
+async fn single(partitions: i32) -> Cluster {
+    let spec = ClusterSpec { controllers: 1, storage_nodes: 1, gateways: 0 };
+    let cluster = Cluster::start(spec).await;
+    assert_eq!(cluster.kafka(0).create_topic("t", partitions).await, 0);
+    cluster
+}
+
+/// Writes so many records to each partition, from number `from` on.
+async fn fill(kafka: &KafkaClient, partitions: i32, from: i32, count: i32) {
+    for partition in 0..partitions {
+        let values: Vec<String> = (from..from + count).map(|n| format!("{partition}-{n}")).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let answer = kafka.produce("t", partition, batch_of(&values), -1).await.unwrap();
+        assert_eq!(answer.error_code, 0);
+    }
+}
+
+/// Commits a position of `t-0` as a consumer outside of the group would (kafka-consumer-groups --reset-offsets).
+async fn commit(kafka: &KafkaClient, group: &str, offset: i64) -> i16 {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(WireTopicName(text("t")))
+        .with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    match kafka.call(request).await {
+        Ok(answer) => answer.topics[0].partitions[0].error_code,
+        Err(_) => ResponseError::RequestTimedOut.code(),
+    }
+}
+
+/// The position of `t-0`, or the error.
+async fn fetched(kafka: &KafkaClient, group: &str) -> Result<i64, i16> {
+    let topic =
+        OffsetFetchRequestTopics::default().with_name(WireTopicName(text("t"))).with_partition_indexes(vec![0]);
+    let asked = OffsetFetchRequestGroup::default()
+        .with_group_id(GroupId(text(group)))
+        .with_member_epoch(-1)
+        .with_topics(Some(vec![topic]));
+    let request = OffsetFetchRequest::default().with_groups(vec![asked]);
+    let answer = kafka.call(request).await.map_err(|_| ResponseError::RequestTimedOut.code())?;
+    let group = &answer.groups[0];
+    match group.error_code {
+        0 => Ok(group.topics[0].partitions[0].committed_offset),
+        code => Err(code),
+    }
+}
+
+/// The node that coordinates the group.
+async fn coordinator(kafka: &KafkaClient, group: &str) -> Option<usize> {
+    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+    let found = kafka.call(request).await.ok()?.coordinators.remove(0);
+    (found.error_code == 0).then_some(found.node_id.0 as usize)
+}
+
+async fn coordinated(cluster: &Cluster, asked: usize, group: &str) -> usize {
+    let kafka = cluster.kafka(asked);
+    wait_until("the group has a coordinator", WITHIN, || async {
+        match coordinator(&kafka, group).await {
+            Some(n) => fetched(&cluster.kafka(n), group).await.is_ok(),
+            None => false,
+        }
+    })
+    .await;
+    coordinator(&kafka, group).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_share_the_partitions_and_every_record_is_read() {
+    let cluster = single(4).await;
+    for protocol in PROTOCOLS {
+        let group = format!("share-{protocol:?}");
+        let join = || Member::join(&cluster.kafka_address(0), &group, "t", protocol);
+        let (first, second) = (join(), join());
+        wait_until(&format!("two {protocol:?} members share 4 partitions"), WITHIN, || async {
+            share_all(&[&first, &second], 4) && first.owned().len() == 2
+        })
+        .await;
+        fill(&cluster.kafka(0), 4, 0, 10).await;
+        wait_until("everything is read", WITHIN, || async {
+            let mut read: Vec<(i32, i64)> =
+                first.seen().iter().chain(&second.seen()).map(|s| (s.partition, s.offset)).collect();
+            read.sort_unstable();
+            read.dedup();
+            let ends = [0, 1, 2, 3].map(|p| read.iter().filter(|(n, _)| *n == p).count());
+            ends.iter().all(|n| *n >= 10)
+        })
+        .await;
+        second.leave();
+        wait_until("the one that is left has everything", WITHIN, || async { share_all(&[&first], 4) }).await;
+        let read = first.leave();
+        let mut once = std::collections::BTreeSet::new();
+        assert!(read.iter().all(|s| once.insert((s.partition, s.offset))), "{protocol:?}: a record came twice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_surplus_member_takes_over_within_a_second_of_a_leave() {
+    let cluster = single(1).await;
+    for protocol in PROTOCOLS {
+        let group = format!("surplus-{protocol:?}");
+        let join = || Member::join(&cluster.kafka_address(0), &group, "t", protocol);
+        let (first, second) = (join(), join());
+        wait_until("one of two has the partition", WITHIN, || async { share_all(&[&first, &second], 1) }).await;
+        // The classic protocol's delay for the first members is over, and nobody moves any more.
+        let (owner, surplus) = if first.owned().is_empty() { (second, first) } else { (first, second) };
+        let begun = Instant::now();
+        owner.leave();
+        let left = begun.elapsed();
+        wait_until("the surplus member has it", WITHIN, || async { share_all(&[&surplus], 1) }).await;
+        let took = begun.elapsed();
+        eprintln!("{protocol:?}: left after {left:?}, taken over after {took:?}");
+        assert!(took < Duration::from_secs(3), "{protocol:?}: taken over after {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_goes_from_one_protocol_to_the_other_and_back() {
+    let cluster = single(4).await;
+    let join = |protocol| Member::join(&cluster.kafka_address(0), "upgrade", "t", protocol);
+    let old = join(Protocol::Cooperative);
+    wait_until("the classic member has everything", WITHIN, || async { share_all(&[&old], 4) }).await;
+    let new = join(Protocol::Consumer);
+    wait_until("both protocols share", WITHIN, || async { share_all(&[&old, &new], 4) && new.owned().len() == 2 })
+        .await;
+    fill(&cluster.kafka(0), 4, 0, 5).await;
+    let mut read = old.leave();
+    wait_until("the new one has everything", WITHIN, || async { share_all(&[&new], 4) }).await;
+    let old = join(Protocol::Eager);
+    wait_until("they share again", WITHIN, || async { share_all(&[&old, &new], 4) && old.owned().len() == 2 }).await;
+    read.extend(new.leave());
+    wait_until("the classic one has everything", WITHIN, || async { share_all(&[&old], 4) }).await;
+    fill(&cluster.kafka(0), 4, 5, 5).await;
+    wait_until("everything is read", WITHIN, || async {
+        let later = old.seen();
+        (0..4).all(|p| {
+            (0..10).all(|n| read.iter().chain(&later).any(|s| s.partition == p && s.offset == n))
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_coordinator_dies_and_no_position_goes_back() {
+    let mut cluster = replicated(3).await;
+    let first = coordinated(&cluster, 0, "g").await;
+    let others: Vec<usize> = (0..3).filter(|n| *n != first).collect();
+    let mut committed = 0;
+    for offset in 1..=50 {
+        assert_eq!(commit(&cluster.kafka(first), "g", offset).await, 0);
+        committed = offset;
+    }
+    let member = Member::join(&cluster.kafka_address(others[0]), "members", "t", Protocol::Consumer);
+    wait_until("a member has everything", WITHIN, || async { share_all(&[&member], 3) }).await;
+    cluster.kill(&node(first));
+    let begun = Instant::now();
+    let second = coordinated(&cluster, others[0], "g").await;
+    eprintln!("another coordinator after {:?}", begun.elapsed());
+    assert_ne!(second, first);
+    let position = fetched(&cluster.kafka(second), "g").await.unwrap();
+    assert_eq!(position, committed, "a committed position went back");
+    assert_eq!(commit(&cluster.kafka(second), "g", 51).await, 0);
+    // Whoever coordinates it now, the member reads on.
+    let survivor = partition(&cluster, "t", 0).await.leader.unwrap().0 as usize;
+    let written = cluster.kafka(survivor).produce("t", 0, batch_of(&["later"]), -1).await.unwrap();
+    assert_eq!(written.error_code, 0);
+    wait_until("the member reads on", WITHIN, || async { member.seen().iter().any(|s| s.value == "later") }).await;
+    cluster.start_one(&node(first));
+    cluster.ready().await;
+    let now = coordinated(&cluster, first, "g").await;
+    assert_eq!(fetched(&cluster.kafka(now), "g").await.unwrap(), 51);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_was_paused_does_not_answer_with_what_was() {
+    let mut cluster = replicated(1).await;
+    let paused = coordinated(&cluster, 0, "g").await;
+    assert_eq!(commit(&cluster.kafka(paused), "g", 1).await, 0);
+    let other = (0..3).find(|n| *n != paused).unwrap();
+    // A connection that is open when it wakes up again.
+    let kafka = cluster.kafka(paused);
+    assert_eq!(fetched(&kafka, "g").await, Ok(1));
+    cluster.process(&node(paused)).signal(Signal::STOP);
+    let number = partition_of("g", 50);
+    wait_until("somebody else leads", WITHIN, || async {
+        let leader = partition(&cluster, OFFSETS_TOPIC, number).await.leader;
+        leader.is_some_and(|n| n.0 as usize != paused)
+    })
+    .await;
+    let now = coordinated(&cluster, other, "g").await;
+    assert_eq!(commit(&cluster.kafka(now), "g", 2).await, 0);
+    let asked = tokio::spawn(async move {
+        let mut answers = Vec::new();
+        for _ in 0..20 {
+            answers.push(fetched(&kafka, "g").await);
+        }
+        answers
+    });
+    cluster.process(&node(paused)).signal(Signal::CONT);
+    let answers = asked.await.unwrap();
+    assert!(answers.iter().all(|a| *a != Ok(1)), "rewound: {answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_topics_positions_are_forgotten() {
+    let cluster = single(1).await;
+    let kafka = cluster.kafka(0);
+    coordinated(&cluster, 0, "g").await;
+    assert_eq!(commit(&kafka, "g", 7).await, 0);
+    assert_eq!(fetched(&kafka, "g").await, Ok(7));
+    assert_eq!(kafka.delete_topic("t").await, 0);
+    assert_eq!(kafka.create_topic("t", 1).await, 0);
+    wait_until("nothing is known of the old topic", WITHIN, || async { fetched(&kafka, "g").await == Ok(-1) }).await;
+    let listed = kafka.call(ListGroupsRequest::default()).await.unwrap();
+    assert!(listed.groups.iter().all(|g| &*g.group_id != "g"), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_listed_and_deleted_once_nobody_is_in_it() {
+    let cluster = single(2).await;
+    let kafka = cluster.kafka(0);
+    coordinated(&cluster, 0, "g").await;
+    fill(&kafka, 2, 0, 1).await;
+    let member = Member::join(&cluster.kafka_address(0), "g", "t", Protocol::Consumer);
+    wait_until("everything is read", WITHIN, || async { member.seen().len() == 2 }).await;
+    let delete = || async {
+        let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("g"))]);
+        kafka.call(request).await.unwrap().results[0].error_code
+    };
+    assert_eq!(delete().await, ResponseError::NonEmptyGroup.code());
+    let listed = kafka.call(ListGroupsRequest::default()).await.unwrap();
+    let group = listed.groups.iter().find(|g| &*g.group_id == "g").unwrap();
+    assert_eq!((&*group.group_type, &*group.group_state), ("consumer", "Stable"));
+    member.leave();
+    wait_until("it can be deleted", WITHIN, || async { delete().await == 0 }).await;
+    assert_eq!(delete().await, ResponseError::GroupIdNotFound.code());
+    assert_eq!(fetched(&kafka, "g").await, Ok(-1));
+}
