@@ -62,8 +62,9 @@ async fn commit(kafka: &KafkaClient, group: &str, offset: i64) -> i16 {
 
 /// The position of `t-0`, or the error.
 async fn fetched(kafka: &KafkaClient, group: &str) -> Result<i64, i16> {
-    let topic =
-        OffsetFetchRequestTopics::default().with_name(WireTopicName(text("t"))).with_partition_indexes(vec![0]);
+    let topic = OffsetFetchRequestTopics::default()
+        .with_name(WireTopicName(text("t")))
+        .with_partition_indexes(vec![0]);
     let asked = OffsetFetchRequestGroup::default()
         .with_group_id(GroupId(text(group)))
         .with_member_epoch(-1)
@@ -121,7 +122,10 @@ async fn members_share_the_partitions_and_every_record_is_read() {
         wait_until("the one that is left has everything", WITHIN, || async { share_all(&[&first], 4) }).await;
         let read = first.leave();
         let mut once = std::collections::BTreeSet::new();
-        assert!(read.iter().all(|s| once.insert((s.partition, s.offset))), "{protocol:?}: a record came twice");
+        assert!(
+            read.iter().all(|s| once.insert((s.partition, s.offset))),
+            "{protocol:?}: a record came twice"
+        );
     }
 }
 
@@ -132,7 +136,8 @@ async fn a_surplus_member_takes_over_within_a_second_of_a_leave() {
         let group = format!("surplus-{protocol:?}");
         let join = || Member::join(&cluster.kafka_address(0), &group, "t", protocol);
         let (first, second) = (join(), join());
-        wait_until("one of two has the partition", WITHIN, || async { share_all(&[&first, &second], 1) }).await;
+        wait_until("one of two has the partition", WITHIN, || async { share_all(&[&first, &second], 1) })
+            .await;
         // The classic protocol's delay for the first members is over, and nobody moves any more.
         let (owner, surplus) = if first.owned().is_empty() { (second, first) } else { (first, second) };
         let begun = Instant::now();
@@ -152,21 +157,24 @@ async fn a_group_goes_from_one_protocol_to_the_other_and_back() {
     let old = join(Protocol::Cooperative);
     wait_until("the classic member has everything", WITHIN, || async { share_all(&[&old], 4) }).await;
     let new = join(Protocol::Consumer);
-    wait_until("both protocols share", WITHIN, || async { share_all(&[&old, &new], 4) && new.owned().len() == 2 })
-        .await;
+    wait_until("both protocols share", WITHIN, || async {
+        share_all(&[&old, &new], 4) && new.owned().len() == 2
+    })
+    .await;
     fill(&cluster.kafka(0), 4, 0, 5).await;
     let mut read = old.leave();
     wait_until("the new one has everything", WITHIN, || async { share_all(&[&new], 4) }).await;
     let old = join(Protocol::Eager);
-    wait_until("they share again", WITHIN, || async { share_all(&[&old, &new], 4) && old.owned().len() == 2 }).await;
+    wait_until("they share again", WITHIN, || async {
+        share_all(&[&old, &new], 4) && old.owned().len() == 2
+    })
+    .await;
     read.extend(new.leave());
     wait_until("the classic one has everything", WITHIN, || async { share_all(&[&old], 4) }).await;
     fill(&cluster.kafka(0), 4, 5, 5).await;
     wait_until("everything is read", WITHIN, || async {
         let later = old.seen();
-        (0..4).all(|p| {
-            (0..10).all(|n| read.iter().chain(&later).any(|s| s.partition == p && s.offset == n))
-        })
+        (0..4).all(|p| (0..10).all(|n| read.iter().chain(&later).any(|s| s.partition == p && s.offset == n)))
     })
     .await;
 }
@@ -195,7 +203,8 @@ async fn the_coordinator_dies_and_no_position_goes_back() {
     let survivor = partition(&cluster, "t", 0).await.leader.unwrap().0 as usize;
     let written = cluster.kafka(survivor).produce("t", 0, batch_of(&["later"]), -1).await.unwrap();
     assert_eq!(written.error_code, 0);
-    wait_until("the member reads on", WITHIN, || async { member.seen().iter().any(|s| s.value == "later") }).await;
+    wait_until("the member reads on", WITHIN, || async { member.seen().iter().any(|s| s.value == "later") })
+        .await;
     cluster.start_one(&node(first));
     cluster.ready().await;
     let now = coordinated(&cluster, first, "g").await;
@@ -241,7 +250,10 @@ async fn a_deleted_topics_positions_are_forgotten() {
     assert_eq!(fetched(&kafka, "g").await, Ok(7));
     assert_eq!(kafka.delete_topic("t").await, 0);
     assert_eq!(kafka.create_topic("t", 1).await, 0);
-    wait_until("nothing is known of the old topic", WITHIN, || async { fetched(&kafka, "g").await == Ok(-1) }).await;
+    wait_until("nothing is known of the old topic", WITHIN, || async {
+        fetched(&kafka, "g").await == Ok(-1)
+    })
+    .await;
     let listed = kafka.call(ListGroupsRequest::default()).await.unwrap();
     assert!(listed.groups.iter().all(|g| &*g.group_id != "g"), "{listed:?}");
 }

@@ -30,10 +30,11 @@ pub(crate) struct Life {
     pub(crate) epoch: i32,
     /// It may have missed an answer: it says everything.
     pub(crate) full: bool,
+    /// Its last heartbeat said everything.
+    pub(crate) asked_full: bool,
     /// What it reads from, as far as it knows, and where it is there; `None` until it has asked.
     pub(crate) owned: BTreeMap<i32, Option<i64>>,
-    /// What it is on its way to, and when it will be there.
-    pub(crate) coming: Option<(u64, BTreeSet<i32>)>,
+    pub(crate) coming: Option<Coming>,
     /// What it said last that it owns; `None` if it has to say so again.
     pub(crate) told: Option<BTreeSet<i32>>,
     pub(crate) beat: Option<Call>,
@@ -44,6 +45,15 @@ pub(crate) struct Life {
     pub(crate) beat_due_us: u64,
     pub(crate) fetch: Option<Call>,
     pub(crate) commit: Option<(Call, i32, i64)>,
+}
+
+/// What a member is on its way to.
+#[derive(Debug)]
+pub(crate) struct Coming {
+    pub(crate) at_us: u64,
+    pub(crate) partitions: BTreeSet<i32>,
+    /// [`Life::losses`], once it is there.
+    pub(crate) losses: usize,
 }
 
 impl Member {
@@ -70,6 +80,7 @@ impl Life {
             id,
             epoch: 0,
             full: false,
+            asked_full: false,
             owned: BTreeMap::new(),
             coming: None,
             told: None,
@@ -196,7 +207,9 @@ impl World {
     pub(crate) fn arrive(&mut self, m: usize) {
         let (now, member) = (self.now_us, &mut self.members[m]);
         let Some(life) = member.life.as_mut() else { return };
-        let Some((_, new)) = life.coming.take_if(|(at_us, _)| now >= *at_us) else { return };
+        let Some(coming) = life.coming.take_if(|coming| now >= coming.at_us) else { return };
+        let new = coming.partitions;
+        life.losses = coming.losses;
         life.owned.retain(|partition, _| new.contains(partition));
         let gained: Vec<i32> = new.into_iter().filter(|p| !life.owned.contains_key(p)).collect();
         life.owned.extend(gained.iter().map(|partition| (*partition, None)));

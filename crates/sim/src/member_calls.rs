@@ -18,6 +18,7 @@ use wire::{
 use crate::{
     event::{GroupCall, Message, Party},
     groups_setup::READ_TOPIC,
+    member::Coming,
     network::Fate,
     node::Call,
     world::World,
@@ -64,7 +65,7 @@ impl World {
         let call = self.ask(m, 1, Asks::ConsumerHeartbeat(beat));
         let losses = self.groups_ghost.asked().losses;
         if let Some(life) = self.members[m].life.as_mut() {
-            (life.beat, life.losses_asked) = (call, losses);
+            (life.beat, life.asked_full, life.losses_asked) = (call, says_all, losses);
         }
     }
 
@@ -179,13 +180,17 @@ impl World {
         let Some(life) = self.members[m].life.as_mut() else { return };
         let is = |error: ResponseError| answer.error_code == error.code();
         if answer.error_code == 0 {
-            (life.epoch, life.losses) = (answer.member_epoch, life.losses_asked);
-            life.full = life.full && life.coming.is_some();
+            life.epoch = answer.member_epoch;
+            life.full &= !life.asked_full;
+            if life.coming.is_none() {
+                life.losses = life.losses_asked;
+            }
             life.beat_due_us = now + u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0) * 1_000;
             let Some(assignment) = &answer.assignment else { return };
             let given = assignment.topic_partitions.iter().flat_map(|topic| topic.partitions.iter().copied());
             let slow_us = if healing { 0 } else { slow_us };
-            life.coming = Some((now + slow_us, given.collect()));
+            let (at_us, losses) = (now + slow_us, life.losses_asked);
+            life.coming = Some(Coming { at_us, partitions: given.collect(), losses });
             life.beat_due_us = now;
             self.arrive(m);
             return self.beat_if_news(m);

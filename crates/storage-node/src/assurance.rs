@@ -36,7 +36,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Assurance {
     pub(crate) fn new() -> Self {
-        Self { questions: AtomicU64::new(0), wanted: Notify::new(), heard: watch::channel(Heard::default()).0 }
+        Self {
+            questions: AtomicU64::new(0),
+            wanted: Notify::new(),
+            heard: watch::channel(Heard::default()).0,
+        }
     }
 
     /// Whether this node was not fenced up to now. It does not say that leaderships did not move.

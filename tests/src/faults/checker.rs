@@ -288,7 +288,17 @@ mod tests {
             sent: (0..3).map(|n| sent(n, Outcome::Ok(Some(i64::from(n))))).collect(),
             logs: BTreeMap::from([(0, FinalLog { records: all.into(), ..FinalLog::default() })]),
             readers: vec![reader],
+            groups: Vec::new(),
         }
+    }
+
+    /// A group whose members were given all of a sound run, one record again after a member that died.
+    fn sound_with_group() -> Evidence {
+        let mut evidence = sound();
+        let mut group = evidence.readers[0].clone();
+        group.delivered.get_mut(&0).unwrap().push((1, Some(id(1))));
+        evidence.groups.push(group);
+        evidence
     }
 
     fn kinds(evidence: &Evidence) -> Vec<Kind> {
@@ -409,6 +419,21 @@ mod tests {
         let mut evidence = sound();
         evidence.sent.push(sent(7, Outcome::Unknown("timed out".to_owned())));
         evidence.readers[0].delivered.get_mut(&0).unwrap().push((3, Some(id(7))));
+        assert_eq!(kinds(&evidence), [Kind::Vanished]);
+    }
+
+    #[test]
+    fn a_group_may_be_given_a_record_again_and_none_may_be_skipped() {
+        let mut evidence = sound_with_group();
+        assert_eq!(check(&evidence), []);
+        evidence.groups[0].delivered.get_mut(&0).unwrap().remove(2);
+        assert_eq!(kinds(&evidence), [Kind::Skipped]);
+    }
+
+    #[test]
+    fn a_group_that_was_given_another_record_saw_one_that_vanished() {
+        let mut evidence = sound_with_group();
+        evidence.groups[0].delivered.get_mut(&0).unwrap().push((2, Some(id(0))));
         assert_eq!(kinds(&evidence), [Kind::Vanished]);
     }
 

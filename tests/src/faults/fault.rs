@@ -101,7 +101,9 @@ impl Fault {
             Kill9Leader => "kill -9 of a storage node that leads; it comes back after 0 to 8 s",
             Kill9Any => "kill -9 of any process; it comes back after 0 to 8 s",
             Kill9ControllerLeader => "kill -9 of the controllers' leader; it comes back after 0 to 8 s",
-            Kill9Coordinator => "kill -9 of the storage node that coordinates a group; it comes back after 0 to 8 s",
+            Kill9Coordinator => {
+                "kill -9 of the storage node that coordinates a group; it comes back after 0 to 8 s"
+            }
             PauseCoordinator => "SIGSTOP of the storage node that coordinates a group, for 1 to 60 s",
             PauseLeader => "SIGSTOP of a storage node that leads, for 1 to 60 s",
             PauseControllerLeader => "SIGSTOP of the controllers' leader, for 1 to 60 s",

@@ -213,11 +213,8 @@ impl Life {
                 .set("heartbeat.interval.ms", "1000"),
             Protocol::Eager => config.set("partition.assignment.strategy", "range"),
         };
-        let context = Context {
-            workload: self.workload.clone(),
-            group: self.group,
-            positions: self.positions.clone(),
-        };
+        let context =
+            Context { workload: self.workload.clone(), group: self.group, positions: self.positions.clone() };
         config.create_with_context(context)
     }
 }

@@ -53,7 +53,8 @@ impl Positions {
                 match self.uncertain.get(&place).is_some_and(|late| late.contains(offset)) {
                     true => self.excused += 1,
                     false => {
-                        let detail = format!("{group}: partition {partition} stands at {offset} after {least}");
+                        let detail =
+                            format!("{group}: partition {partition} stands at {offset} after {least}");
                         self.regressions.push(Anomaly::new(Kind::CommittedRegression, detail));
                     }
                 }

@@ -57,18 +57,12 @@ async fn strike(arena: &Arena, fault: Fault, until: Instant, random: &mut Rng) -
     let (member, hold) = (&victim.member, seconds(random, 2.0, 20.0, until));
     let name = member.name.clone();
     match fault {
-        Fault::Kill9Leader
-        | Fault::Kill9Any
-        | Fault::Kill9Coordinator
-        | Fault::Kill9ControllerLeader => {
+        Fault::Kill9Leader | Fault::Kill9Any | Fault::Kill9Coordinator | Fault::Kill9ControllerLeader => {
             // At once as often as later: a node that is back before anybody noticed is a case of its own.
             let down = Duration::from_secs_f64(if random.bool() { 0.0 } else { 8.0 * random.f64() });
             arena.during(format!("kill -9 {name}"), kill_and_return(arena, &victim, down)).await;
         }
-        Fault::PauseLeader
-        | Fault::PauseAny
-        | Fault::PauseCoordinator
-        | Fault::PauseControllerLeader => {
+        Fault::PauseLeader | Fault::PauseAny | Fault::PauseCoordinator | Fault::PauseControllerLeader => {
             let hold = seconds(random, 1.0, 60.0, until);
             member.pause();
             arena.during(format!("{name} paused for {hold:.1?}"), tokio::time::sleep(hold)).await;

@@ -6,7 +6,10 @@ use wire::{
 /// What is spoken here. The version decides only how it is written.
 pub(crate) fn answer(_version: i16) -> ApiVersionsResponse {
     let api = |v: &wire::ApiVersions| {
-        ApiVersion::default().with_api_key(v.api as i16).with_min_version(v.min_told()).with_max_version(v.max)
+        ApiVersion::default()
+            .with_api_key(v.api as i16)
+            .with_min_version(v.min_told())
+            .with_max_version(v.max)
     };
     ApiVersionsResponse::default().with_api_keys(SPOKEN.iter().map(api).collect())
 }

@@ -62,11 +62,7 @@ fn node_of(broker: &Broker, image: &Image, group: &str) -> Result<NodeId, (Respo
     }
 }
 
-fn coordinator(
-    image: &Image,
-    key: StrBytes,
-    node: Result<NodeId, (ResponseError, String)>,
-) -> Coordinator {
+fn coordinator(image: &Image, key: StrBytes, node: Result<NodeId, (ResponseError, String)>) -> Coordinator {
     let answer = Coordinator::default().with_key(key);
     match node {
         Ok(id) => {

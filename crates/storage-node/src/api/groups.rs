@@ -50,7 +50,8 @@ pub(crate) fn handle(
             many::Groups::All => Some(many::answer_all(&broker, &caller, &call).await),
         };
         // The connection ends: the coordinator is gone with the question.
-        let gone = || FrameError::Malformed { part: "response", reason: "nobody answers any more".to_owned() };
+        let gone =
+            || FrameError::Malformed { part: "response", reason: "nobody answers any more".to_owned() };
         Ok(Response::from(write(answer.ok_or_else(gone)?, version, id)?))
     };
     Ok(Reply::Later(answered.boxed()))

@@ -109,7 +109,9 @@ impl Shard {
             let wake_ms = self.turn(now_ms, &committed).await;
             let due = async {
                 match wake_ms {
-                    Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(now_ms).max(1))).await,
+                    Some(at) => {
+                        tokio::time::sleep(Duration::from_millis(at.saturating_sub(now_ms).max(1))).await
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -125,7 +127,8 @@ impl Shard {
 
     async fn load(&self) {
         loop {
-            let (partition, epoch, config) = (self.partition.clone(), self.epoch, self.context.config.clone());
+            let (partition, epoch, config) =
+                (self.partition.clone(), self.epoch, self.context.config.clone());
             let loaded = tokio::task::spawn_blocking(move || load::load(&partition, epoch, &config)).await;
             match loaded {
                 Ok(Ok((groups, end))) => return self.loaded(groups, end),
@@ -290,7 +293,9 @@ impl Shard {
         let Inner { pending, waiting, .. } = inner;
         while let Some(until) = pending.next() {
             match self.partition.commit(self.epoch, until) {
-                Ok(Commit::Done) => pending.pop().for_each(|(token, released)| waiting.release(token, released)),
+                Ok(Commit::Done) => {
+                    pending.pop().for_each(|(token, released)| waiting.release(token, released))
+                }
                 Ok(Commit::Pending) => break,
                 Err(error) => {
                     // Ends with the loop: whoever waits is told by then.

@@ -13,6 +13,8 @@ pub(super) struct Consumer {
     pub(super) epoch: i32,
     /// It may have missed an answer: it says everything.
     pub(super) full: bool,
+    /// What it said last was everything.
+    asked_full: bool,
     /// What it is on its way to, and when it will be there.
     coming: Option<(u64, Owned)>,
     told: Owned,
@@ -20,7 +22,7 @@ pub(super) struct Consumer {
 
 impl Consumer {
     pub(super) fn new(member: String, instance: Option<String>) -> Self {
-        Self { member, instance, epoch: 0, full: false, coming: None, told: Owned::new() }
+        Self { member, instance, epoch: 0, full: false, asked_full: false, coming: None, told: Owned::new() }
     }
 
     pub(super) fn request(&mut self, owned: &mut Owned, now_ms: u64) -> ConsumerGroupHeartbeatRequest {
@@ -39,6 +41,7 @@ impl Consumer {
             }
             epoch => heartbeat(&self.member, epoch),
         };
+        self.asked_full = self.full && self.coming.is_none() || self.epoch == 0;
         if said.topic_partitions.is_some() {
             self.told = owned.clone();
         }
@@ -57,7 +60,7 @@ impl Consumer {
         match answer.error_code {
             0 => {
                 self.epoch = answer.member_epoch;
-                self.full = self.full && self.coming.is_some();
+                self.full &= !self.asked_full;
                 if let Some(given) = given(answer) {
                     if given == *owned && slow_ms == 0 {
                         self.coming = None;

@@ -5,9 +5,9 @@ use group::{Answer, Call, Caller};
 use wire::{
     ResponseError,
     messages::{
-        ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DeleteGroupsRequest, DeleteGroupsResponse,
-        DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsResponse, OffsetFetchRequest,
-        OffsetFetchResponse,
+        ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DeleteGroupsRequest,
+        DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsResponse,
+        OffsetFetchRequest, OffsetFetchResponse,
     },
 };
 
@@ -78,8 +78,7 @@ fn split(call: Call) -> Vec<(String, Call)> {
             let stable = call.require_stable;
             let single = |group: wire::messages::offset_fetch_request::OffsetFetchRequestGroup| {
                 let id = group.group_id.to_string();
-                let only =
-                    OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(stable);
+                let only = OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(stable);
                 (id, Call::OffsetFetch(only))
             };
             call.groups.into_iter().map(single).collect()

@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn an_old_request_asks_for_one_group_and_gets_its_topics_back() {
         let name = TopicName(StrBytes::from_static_str("t"));
-        let topic = OffsetFetchRequestTopic::default().with_name(name.clone()).with_partition_indexes(vec![3]);
+        let topic =
+            OffsetFetchRequestTopic::default().with_name(name.clone()).with_partition_indexes(vec![3]);
         let old = OffsetFetchRequest::default()
             .with_group_id(GroupId(StrBytes::from_static_str("g")))
             .with_topics(Some(vec![topic]));

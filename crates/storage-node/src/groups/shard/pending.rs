@@ -66,10 +66,9 @@ impl RestsOn {
     fn of(answer: &Answer, wrote: bool) -> Self {
         match answer {
             _ if wrote => RestsOn::Commit,
-            Answer::OffsetFetch(_)
-            | Answer::Describe(_)
-            | Answer::ConsumerDescribe(_)
-            | Answer::List(_) => RestsOn::Leadership,
+            Answer::OffsetFetch(_) | Answer::Describe(_) | Answer::ConsumerDescribe(_) | Answer::List(_) => {
+                RestsOn::Leadership
+            }
             _ => RestsOn::Session,
         }
     }
