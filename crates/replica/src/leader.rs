@@ -20,6 +20,7 @@ struct Follower {
     node: NodeId,
     node_epoch: NodeEpoch,
     end: Offset,
+    start: Offset,
     fetched_ms: u64,
     /// The leader's end at that time.
     own_end_then: Offset,
@@ -55,7 +56,8 @@ impl Leader {
         self.followers.retain(|f| state.replicas.contains(&f.node));
     }
 
-    pub(crate) fn fetched(&mut self, now_ms: u64, fetch: FollowerFetch) -> Result<(), ReplicaRefusal> {
+    /// Whether the follower's log starts elsewhere than was known.
+    pub(crate) fn fetched(&mut self, now_ms: u64, fetch: FollowerFetch) -> Result<bool, ReplicaRefusal> {
         let own_end_then = self.own.counted;
         let known = self.followers.iter().position(|f| f.node == fetch.node);
         let before = known.map(|at| self.followers[at]);
@@ -74,13 +76,14 @@ impl Leader {
             Some(b) => b.caught_up_ms,
             None => self.began_ms,
         };
-        let (FollowerFetch { node, node_epoch, offset, .. }, fetched_ms) = (fetch, now_ms);
-        let follower = Follower { node, node_epoch, end: offset, fetched_ms, own_end_then, caught_up_ms };
+        let FollowerFetch { node, node_epoch, offset: end, start, .. } = fetch;
+        let fetched_ms = now_ms;
+        let follower = Follower { node, node_epoch, end, start, fetched_ms, own_end_then, caught_up_ms };
         match known {
             Some(at) => self.followers[at] = follower,
             None => self.followers.push(follower),
         }
-        Ok(())
+        Ok(before.is_none_or(|b| b.start != start))
     }
 
     /// The end that all of the maximal ISR have reached in this leader epoch; `None` while somebody has not been heard of.
@@ -91,6 +94,14 @@ impl Leader {
             end = end.min(self.follower(*node)?.end);
         }
         Some(end)
+    }
+
+    /// The lowest start of the in-sync followers' logs, the only ones that may lead next; `None` while somebody has not been
+    /// heard of, and [`Offset`]'s maximum where there is none.
+    pub(crate) fn low_watermark(&self, state: &PartitionState) -> Option<Offset> {
+        let pending = self.pending.iter().flat_map(|p| &p.members);
+        let mut in_sync = state.isr.iter().chain(pending).filter(|n| **n != self.me);
+        in_sync.try_fold(Offset(i64::MAX), |low, node| Some(low.min(self.follower(*node)?.start)))
     }
 
     /// Whether a change of the ISR is due, so that [`Leader::propose`] is worth calling.

@@ -8,6 +8,9 @@ pub const PRODUCER_BATCHES_KEPT: usize = 5;
 /// A producer that wrote nothing for a day is forgotten (Kafka's `producer.id.expiration.ms`).
 pub const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
 
+/// What producers had under way when a leader changed has come to the new one by then.
+const SETTLES_MS: u64 = 5_000;
+
 /// The idempotent producers of one partition (KIP-98, KIP-360): what each wrote last.
 ///
 /// Everything here follows from the log, in log order. It is flat, a few words a producer, because a partition may have
@@ -83,6 +86,15 @@ pub enum ProducerRefusal {
     DuplicateSequence { producer: ProducerId, oldest: i32, got: i32 },
 }
 
+impl ProducerRefusal {
+    /// Whether it may be owed to a change of leaders `led_ms` ago. A new leader sees gaps that are none: the batch before was
+    /// sent while it did not lead yet, and was refused, or it went to the former leader. A client that is told "out of
+    /// order" then takes it for a loss, begins a new epoch, and sends again what is there already.
+    pub fn may_be_under_way(&self, led_ms: u64) -> bool {
+        matches!(self, Self::OutOfOrderSequence { .. }) && led_ms < SETTLES_MS
+    }
+}
+
 impl Producers {
     pub const fn new() -> Self {
         Self { by_id: BTreeMap::new() }
@@ -113,6 +125,20 @@ impl Producers {
                 state.check(header)
             }
             _ => Ok(SequenceCheck::Append),
+        }
+    }
+
+    /// To a leader that began `led_ms` ago, a producer that it does not know must come with its first batch: another one may
+    /// have been sent before, and refused when this node did not lead yet. A client whose later batch is acknowledged holds
+    /// the earlier one for acknowledged as well (librdkafka does), and it would be lost. Five seconds later a
+    /// producer may start anywhere (KIP-360).
+    pub fn check_first(&self, header: &BatchHeader, now_ms: i64, led_ms: u64) -> Result<(), ProducerRefusal> {
+        let (producer, got) = (header.producer_id, header.base_sequence);
+        let known = |state: &ProducerState| !state.is_expired(now_ms, PRODUCER_EXPIRATION_MS);
+        let begins = !header.has_producer_id() || got <= 0;
+        match led_ms >= SETTLES_MS || begins || self.get(producer).is_some_and(known) {
+            true => Ok(()),
+            false => Err(ProducerRefusal::OutOfOrderSequence { producer, expected: 0, got }),
         }
     }
 

@@ -171,9 +171,16 @@ impl Replica {
         if !state.replicas.contains(&fetch.node) {
             return Err(ReplicaRefusal::NotReplica(fetch.node));
         }
-        leader.fetched(now_ms, fetch)?;
+        let start_moved = leader.fetched(now_ms, fetch)?;
         let may_join = leader.may_join(state, fetch.node, self.high_watermark);
-        Ok(Fetched { high_watermark_advanced: self.advance(), may_join })
+        Ok(Fetched { high_watermark_advanced: self.advance(), start_moved, may_join })
+    }
+
+    /// Below which offset nobody who may lead next has any record: how far records are deleted for good (KIP-107). `own` is
+    /// where the leader's log starts. `None` unless this node leads and has heard of all of the ISR.
+    pub fn low_watermark(&self, own: Offset) -> Option<Offset> {
+        let (Some(state), Role::Leader(leader)) = (&self.state, &self.role) else { return None };
+        Some(own.min(leader.low_watermark(state)?))
     }
 
     /// A follower has told that it fetches this partition no more. It joins no ISR before it fetches again, and lags if it is
@@ -276,6 +283,8 @@ impl Replica {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
     pub high_watermark_advanced: bool,
+    /// The follower's log starts elsewhere than was known: see [`Replica::low_watermark`].
+    pub start_moved: bool,
     /// It has caught up and is not in the ISR: time for [`Replica::propose`].
     pub may_join: bool,
 }

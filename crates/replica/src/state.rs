@@ -52,6 +52,8 @@ pub struct FollowerFetch {
     pub leader_epoch: LeaderEpoch,
     /// Where its log ends, as far as it counts.
     pub offset: Offset,
+    /// Where its log starts.
+    pub start: Offset,
 }
 
 /// Why a replica does not serve a request.

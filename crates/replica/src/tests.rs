@@ -35,6 +35,7 @@ fn fetch(node: i32, offset: i64) -> FollowerFetch {
         node_epoch: NodeEpoch(node.into()),
         leader_epoch: LeaderEpoch(5),
         offset: Offset(offset),
+        start: Offset(0),
     }
 }
 
@@ -98,6 +99,20 @@ fn a_follower_joins_at_the_high_watermark_and_the_epochs_start() {
     assert_eq!(isr_of(&replica.propose(2, LAG_MAX_MS, registered).unwrap()), [0, 1, 2]);
     assert_eq!(replica.propose(3, LAG_MAX_MS, registered), None, "one at a time");
     assert_eq!(isr_of(replica.outstanding().unwrap()), [0, 1, 2]);
+}
+
+#[test]
+fn the_low_watermark_is_the_lowest_start_of_those_in_sync() {
+    let mut replica = leader(&[0, 1], 2);
+    assert_eq!(replica.low_watermark(Offset(7)), None, "nothing was heard of the follower");
+    assert!(replica.fetched(1, FollowerFetch { start: Offset(3), ..fetch(1, 10) }).unwrap().start_moved);
+    // Who is not in sync does not count.
+    replica.fetched(1, fetch(2, 4)).unwrap();
+    assert_eq!(replica.low_watermark(Offset(7)), Some(Offset(3)));
+    assert!(!replica.fetched(2, FollowerFetch { start: Offset(3), ..fetch(1, 10) }).unwrap().start_moved);
+    replica.fetched(3, FollowerFetch { start: Offset(9), ..fetch(1, 10) }).unwrap();
+    assert_eq!(replica.low_watermark(Offset(7)), Some(Offset(7)));
+    assert_eq!(leader(&[0], 1).low_watermark(Offset(7)), Some(Offset(7)));
 }
 
 #[test]

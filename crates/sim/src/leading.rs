@@ -192,7 +192,8 @@ impl World {
             }
             Ok(None) => {}
         }
-        let fetch = FollowerFetch { node: follower, node_epoch, leader_epoch: epoch, offset: asked.offset };
+        let fetch =
+            FollowerFetch { node: follower, node_epoch, leader_epoch: epoch, offset: asked.offset, start };
         let Ok(fetched) = local.replica.fetched(now_ms, fetch) else { return FetchOutcome::Refused };
         local.fetches.insert(follower, (node_epoch, asked.offset));
         let batches = log.read(asked.offset, end, BATCHES_MAX);

@@ -121,7 +121,8 @@ impl World {
             Some(Mutation::NoFetchInEpochCheck) => {
                 for (node, (node_epoch, offset)) in local.fetches.clone() {
                     let offset = offset.min(log.end());
-                    let fetch = FollowerFetch { node, node_epoch, leader_epoch: epoch, offset };
+                    let start = log.start();
+                    let fetch = FollowerFetch { node, node_epoch, leader_epoch: epoch, offset, start };
                     let _ = local.replica.fetched(now_ms, fetch);
                 }
             }

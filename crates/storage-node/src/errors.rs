@@ -17,7 +17,7 @@ pub(crate) enum PartitionError {
     #[error("a batch of this producer before this one was refused ({0:?})")]
     BehindRefused(ResponseError),
     #[error("leads since a moment ago: a batch before this one may be under way ({0})")]
-    EarlierUnderWay(AppendError),
+    EarlierUnderWay(ProducerRefusal),
     #[error("the high watermark is not known yet")]
     OffsetNotAvailable,
     #[error("offset {before} is not below the high watermark, which is {committed}")]

@@ -51,7 +51,7 @@ impl Fault {
 
     /// The dozen most likely to hurt. What loses records is one failure while another is being mended, so each pair hits two
     /// different mechanisms at once.
-    pub const PAIRS: [[Self; 2]; 12] = [
+    pub const PAIRS: [[Self; 2]; 14] = [
         // An election is needed while nobody can hold one, or while the controllers hold one of their own.
         [Kill9Leader, PauseControllerLeader],
         [Kill9Leader, Kill9ControllerLeader],
@@ -69,6 +69,9 @@ impl Fault {
         [WipedFolder, PauseLeader],
         [TornTail, PartitionFull],
         [FlippedBits, SlowLink],
+        // The next coordinator loads while its own log fails over, or while the last one believes that it still is one.
+        [Kill9Coordinator, PartitionFull],
+        [PauseCoordinator, Kill9ControllerLeader],
     ];
 
     pub fn name(self) -> &'static str {

@@ -1,7 +1,8 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ::metadata::Image;
-use domain::{Offset, PartitionIndex};
+use domain::{LeaderEpoch, Offset, PartitionIndex};
+use tokio::{sync::Notify, time::Instant};
 use wire::{
     ResponseError,
     messages::{
@@ -11,36 +12,87 @@ use wire::{
     },
 };
 
-use crate::{api::absent, broker::Broker};
+use crate::{api::absent, broker::Broker, partition::LocalPartition};
+
+/// How long a request may wait for followers, whatever it says.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// In a request: everything that is committed. In an answer: not known.
 const HIGH_WATERMARK: i64 = -1;
 
-/// Moves the start of partitions that this node leads. Their followers are told at once and move theirs, and it is in this
-/// node's checkpoint before it is answered, so that a restart does not bring back what was deleted.
+/// What is deleted here, and not yet known to be everywhere.
+struct Deleted {
+    partition: Arc<LocalPartition>,
+    epoch: LeaderEpoch,
+    start: Offset,
+    /// Its place in the answer.
+    topic: usize,
+    nth: usize,
+}
+
+/// Moves the start of partitions that this node leads. It is answered once that is in this node's checkpoint, so that a restart
+/// does not bring back what was deleted, and once whoever may lead next has moved its own start as well (KIP-107).
 pub(crate) async fn answer(
     broker: Arc<Broker>,
     request: DeleteRecordsRequest,
     _version: i16,
 ) -> DeleteRecordsResponse {
-    let topics = tokio::task::block_in_place(|| {
-        let topics: Vec<DeleteRecordsTopicResult> =
-            request.topics.iter().map(|t| delete_in_topic(&broker, t)).collect();
-        let moved = topics.iter().flat_map(|t| &t.partitions).any(|p| p.error_code == 0);
-        if moved && let Err(error) = broker.store.write_checkpoints() {
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(WAIT_MAX);
+    let deadline = Instant::now() + patience;
+    let mut deleted = Vec::new();
+    let mut topics = tokio::task::block_in_place(|| {
+        let topics = request.topics.iter().enumerate();
+        let topics: Vec<_> = topics.map(|(n, t)| delete_in_topic(&broker, n, t, &mut deleted)).collect();
+        if !deleted.is_empty()
+            && let Err(error) = broker.store.write_checkpoints()
+        {
             tracing::error!(%error, "checkpoints were not written");
         }
         topics
     });
+    settle(deleted, &mut topics, deadline).await;
     DeleteRecordsResponse::default().with_topics(topics)
 }
 
-fn delete_in_topic(broker: &Broker, topic: &DeleteRecordsTopic) -> DeleteRecordsTopicResult {
+/// Waits for the followers, and puts into the answer what did not come to an end.
+async fn settle(mut deleted: Vec<Deleted>, topics: &mut [DeleteRecordsTopicResult], deadline: Instant) {
+    let waiter = Arc::new(Notify::new());
+    let mut timed_out = false;
+    loop {
+        deleted.iter().for_each(|d| d.partition.watch(&waiter));
+        // A follower may have told it between the deletion and the watch.
+        deleted.retain(|d| {
+            let refused = match d.partition.low_watermark(d.epoch) {
+                Ok(Some(low)) if low >= d.start => return false,
+                Ok(_) if !timed_out => return true,
+                Ok(_) => ResponseError::RequestTimedOut,
+                Err(error) => error.code(),
+            };
+            let result = &mut topics[d.topic].partitions[d.nth];
+            (result.low_watermark, result.error_code) = (HIGH_WATERMARK, refused.code());
+            false
+        });
+        if deleted.is_empty() {
+            return;
+        }
+        timed_out = tokio::time::timeout_at(deadline, waiter.notified()).await.is_err();
+    }
+}
+
+fn delete_in_topic(
+    broker: &Broker,
+    n: usize,
+    topic: &DeleteRecordsTopic,
+    deleted: &mut Vec<Deleted>,
+) -> DeleteRecordsTopicResult {
     let image = broker.image.load();
-    let partitions = topic.partitions.iter().map(|partition| {
-        let result = DeleteRecordsPartitionResult::default().with_partition_index(partition.partition_index);
-        match delete(broker, &image, &topic.name, partition) {
-            Ok(start) => result.with_low_watermark(start.0),
+    let partitions = topic.partitions.iter().enumerate().map(|(nth, asked)| {
+        let result = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
+        match delete(broker, &image, &topic.name, asked) {
+            Ok((partition, start, epoch)) => {
+                deleted.push(Deleted { partition, epoch, start, topic: n, nth });
+                result.with_low_watermark(start.0)
+            }
             Err(code) => result.with_low_watermark(HIGH_WATERMARK).with_error_code(code.code()),
         }
     });
@@ -52,7 +104,7 @@ fn delete(
     image: &Image,
     topic: &str,
     asked: &DeleteRecordsPartition,
-) -> Result<Offset, ResponseError> {
+) -> Result<(Arc<LocalPartition>, Offset, LeaderEpoch), ResponseError> {
     let number = PartitionIndex(asked.partition_index);
     let local = broker.store.get(topic, number).ok_or_else(|| absent(image, topic, number))?;
     // What is only compacted is kept whole: the last record of each key is wanted however old it is.
@@ -61,5 +113,6 @@ fn delete(
         return Err(ResponseError::PolicyViolation);
     }
     let before = (asked.offset != HIGH_WATERMARK).then_some(Offset(asked.offset));
-    local.delete_before(before).map_err(|error| error.code())
+    let (start, epoch) = local.delete_before(before).map_err(|error| error.code())?;
+    Ok((local, start, epoch))
 }

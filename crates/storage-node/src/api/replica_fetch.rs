@@ -148,6 +148,7 @@ fn take_changes(
             };
             let (number, slot) = state.slot(key);
             slot.offset = Offset(partition.fetch_offset);
+            slot.start = Offset(partition.log_start_offset);
             slot.leader_epoch = LeaderEpoch(partition.current_leader_epoch);
             slot.last_epoch = LeaderEpoch(partition.last_fetched_epoch);
             slot.bytes_max = partition.partition_max_bytes;
@@ -250,6 +251,7 @@ impl ReplicaFetch {
             node_epoch: self.session.node_epoch,
             leader_epoch: slot.leader_epoch,
             offset: slot.offset,
+            start: slot.start,
         };
         let bytes_max = u32::try_from(wanted).unwrap_or(u32::MAX);
         match partition.fetch_as_follower(fetch, slot.last_epoch, &mut slot.began, bytes_max, look.bytes == 0)

@@ -6,13 +6,10 @@ use bytes::Bytes;
 use commitlog::{AppendError, Appended, Log, LogError, LogSlice};
 use domain::{LeaderEpoch, NodeEpoch, NodeId, Offset};
 use records::BatchHeader;
-use replica::{FollowerFetch, ProducerRefusal, Proposal, Replica, ReplicaRefusal};
+use replica::{FollowerFetch, Proposal, Replica, ReplicaRefusal};
 
 use super::{Began, LocalPartition, State, flushes, given, log_end};
 use crate::{clock::uptime_ms, errors::PartitionError};
-
-/// What producers had under way when a leader changed has come by then.
-const SETTLES_MS: u64 = 5_000;
 
 /// What an append came to.
 pub(crate) struct AppendedHere {
@@ -97,7 +94,7 @@ impl LocalPartition {
                 Some(reason) => Err(PartitionError::BehindRefused(reason)),
                 None => may_append(replica, all, room).and_then(|()| {
                     let led_ms = uptime_ms().saturating_sub(*leads_since_ms);
-                    check_first(log, batches, led_ms)?;
+                    check_first(log, batches, now_ms, led_ms)?;
                     log.append_as_leader(batches, epoch, now_ms).map_err(|e| refusal(e, led_ms))
                 }),
             };
@@ -177,30 +174,47 @@ impl LocalPartition {
         };
         let high_watermark = replica.high_watermark();
         drop(state);
-        if fetched.high_watermark_advanced {
+        if fetched.high_watermark_advanced || fetched.start_moved {
             self.commits.wake();
+        }
+        if fetched.high_watermark_advanced {
             // The next fetch tells it, unless somebody waits for it there.
             self.followers.tell(self.is_read_elsewhere());
         }
         Ok(FollowerFetched { slice, start, high_watermark, diverging: None, may_join: fetched.may_join })
     }
 
-    /// Moves the log's start up to `before`, or to the high watermark where that is not given; where the log starts now.
-    pub(crate) fn delete_before(&self, before: Option<Offset>) -> Result<Offset, PartitionError> {
-        let start = {
+    /// Moves the log's start up to `before`, or to the high watermark where that is not given; where the log starts now, and
+    /// the epoch that this node leads in.
+    pub(crate) fn delete_before(
+        &self,
+        before: Option<Offset>,
+    ) -> Result<(Offset, LeaderEpoch), PartitionError> {
+        let deleted = {
             let mut state = self.state.lock();
             let State { log, replica, .. } = &mut *state;
-            replica.check_leads(None)?;
+            let epoch = replica.check_leads(None)?;
             let log = log.as_mut().ok_or(PartitionError::Offline)?;
             let committed = replica.visible_high_watermark().ok_or(PartitionError::OffsetNotAvailable)?;
             let before = before.unwrap_or(committed);
             if before < Offset(0) || before > committed {
                 return Err(PartitionError::NotCommitted { before, committed });
             }
-            log.advance_start(before)
+            (log.advance_start(before), epoch)
         };
         self.followers.tell(true);
-        Ok(start)
+        Ok(deleted)
+    }
+
+    /// Below which offset nobody has any record who may lead next, as far as this leader of `epoch` knows by now.
+    ///
+    /// # Errors
+    /// This node does not lead in that epoch any more.
+    pub(crate) fn low_watermark(&self, epoch: LeaderEpoch) -> Result<Option<Offset>, PartitionError> {
+        let state = self.state.lock();
+        let log = state.log.as_ref().ok_or(PartitionError::Offline)?;
+        state.replica.check_leads(Some(epoch))?;
+        Ok(state.replica.low_watermark(log.start_offset()))
     }
 
     /// Runs `read` on the log if this node leads the partition; it gets the epoch, too.
@@ -264,39 +278,20 @@ impl LocalPartition {
     }
 }
 
-/// A new leader sees gaps that are none: the batch before was sent while this node did not lead yet, and was refused, or it
-/// went to the former leader. A client that is told "out of order" then takes it for a loss, begins a new epoch, and sends
-/// again what is there already.
-pub(super) fn refusal(error: AppendError, led_ms: u64) -> PartitionError {
+/// A gap that a leader of `led_ms` sees may be none.
+fn refusal(error: AppendError, led_ms: u64) -> PartitionError {
     match error {
-        AppendError::Producer(ProducerRefusal::OutOfOrderSequence { .. }) if led_ms < SETTLES_MS => {
-            PartitionError::EarlierUnderWay(error)
+        AppendError::Producer(refusal) if refusal.may_be_under_way(led_ms) => {
+            PartitionError::EarlierUnderWay(refusal)
         }
         error => error.into(),
     }
 }
 
-/// To a new leader, a producer that it does not know must come with its first batch: another one may have been sent before,
-/// and refused when this node did not lead yet. A client whose later batch is acknowledged holds the earlier one for
-/// acknowledged as well (librdkafka does), and it would be lost. Later a producer may start anywhere (KIP-360).
-pub(super) fn check_first(log: &Log, batches: &[u8], led_ms: u64) -> Result<(), PartitionError> {
-    if led_ms >= SETTLES_MS {
-        return Ok(());
-    }
-    match BatchHeader::parse(batches) {
-        Ok(header) if header.has_producer_id() && header.base_sequence > 0 => {
-            let (producer, got) = (header.producer_id, header.base_sequence);
-            match log.producers().get(producer) {
-                Some(_) => Ok(()),
-                None => {
-                    let gap = ProducerRefusal::OutOfOrderSequence { producer, expected: 0, got };
-                    Err(PartitionError::EarlierUnderWay(gap.into()))
-                }
-            }
-        }
-        // What is no batch is refused for that.
-        _ => Ok(()),
-    }
+/// See [`replica::Producers::check_first`]. What is no batch is refused for that.
+fn check_first(log: &Log, batches: &[u8], now_ms: i64, led_ms: u64) -> Result<(), PartitionError> {
+    let Ok(header) = BatchHeader::parse(batches) else { return Ok(()) };
+    log.producers().check_first(&header, now_ms, led_ms).map_err(PartitionError::EarlierUnderWay)
 }
 
 /// What stands against an append for now.

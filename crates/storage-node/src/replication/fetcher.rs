@@ -235,6 +235,7 @@ impl Fetcher {
                     .with_partition(partition.0)
                     .with_current_leader_epoch(position.leader_epoch.0)
                     .with_fetch_offset(position.offset.0)
+                    .with_log_start_offset(position.start.0)
                     .with_last_fetched_epoch(position.last_epoch.0)
                     .with_partition_max_bytes(self.config.partition_bytes_max),
             );

@@ -17,6 +17,8 @@ pub(crate) struct Position {
     pub(crate) offset: Offset,
     /// The epoch of its last record; −1 without any.
     pub(crate) last_epoch: LeaderEpoch,
+    /// Where its log starts.
+    pub(crate) start: Offset,
 }
 
 /// What a leader answered about one partition.
@@ -68,7 +70,7 @@ impl LocalPartition {
             return None;
         }
         let last_epoch = log.epochs().latest().map_or(LeaderEpoch::UNKNOWN, |(epoch, _)| epoch);
-        Some(Position { leader_epoch, offset: end.end, last_epoch })
+        Some(Position { leader_epoch, offset: end.end, last_epoch, start: log.start_offset() })
     }
 
     /// Whom this node follows.

@@ -45,6 +45,7 @@ pub(crate) struct Slot {
     /// `None`: the slot is free.
     pub(crate) key: Option<Key>,
     pub(crate) offset: Offset,
+    pub(crate) start: Offset,
     pub(crate) leader_epoch: LeaderEpoch,
     pub(crate) last_epoch: LeaderEpoch,
     pub(crate) bytes_max: i32,
