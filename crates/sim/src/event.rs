@@ -194,6 +194,8 @@ pub(crate) enum Message {
 
     Ask(Box<GroupCall>),
     Told {
+        /// The coordinator's.
+        epoch: LeaderEpoch,
         call: u64,
         answer: Box<Answer>,
     },
@@ -212,8 +214,8 @@ pub(crate) struct Noted {
 #[derive(Clone, Debug)]
 pub(crate) struct GroupCall {
     pub(crate) call: u64,
-    /// Of this member: what comes on an older connection than the last is not read.
-    pub(crate) connection: u64,
+    /// Of this member: what comes on an older connection than the last is not read. `None`: one for this call only.
+    pub(crate) connection: Option<u64>,
     pub(crate) version: i16,
     pub(crate) asks: Call,
     /// For the checkers: what was committed when it left.

@@ -92,11 +92,13 @@ impl World {
 
     pub(crate) fn on_group_call(&mut self, n: usize, member: usize, call: GroupCall) {
         let Some(process) = self.nodes[n].process.as_mut() else { return };
-        let newest = process.members.entry(member).or_insert(call.connection);
-        if call.connection < *newest {
-            return;
+        if let Some(connection) = call.connection {
+            let newest = process.members.entry(member).or_insert(connection);
+            if connection < *newest {
+                return;
+            }
+            *newest = connection;
         }
-        *newest = call.connection;
         let token = Token(call.call);
         let (commits, fenced) = self.look_at_commit(member, &call.asks);
         let asker = Asker { member, asked: call.asked, commits, fenced };
@@ -342,7 +344,7 @@ impl World {
         }
         self.counts.group_answers += 1;
         let (to, answer) = (Party::Member(asker.member), Box::new(answer));
-        self.send(Party::Node(n), to, Message::Told { call: token.0, answer });
+        self.send(Party::Node(n), to, Message::Told { epoch, call: token.0, answer });
     }
 
     /// The log of groups may have become longer.

@@ -1,7 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use domain::LeaderEpoch;
+
 use crate::{
     event::{Event, Party},
+    ghost::GhostPartition,
     groups_setup::ReadTopics,
     invariants::g4,
     node::Call,
@@ -38,10 +41,10 @@ pub(crate) struct Life {
     /// What it said last that it owns; `None` if it has to say so again.
     pub(crate) told: Option<BTreeSet<i32>>,
     pub(crate) beat: Option<Call>,
-    /// The losses when it sent its last heartbeat, and the last that was answered: after another one it may be a member of
-    /// a history that has ended.
+    /// The losses when it sent its last heartbeat.
     pub(crate) losses_asked: usize,
-    pub(crate) losses: usize,
+    /// What it owns it was given there.
+    pub(crate) history: History,
     pub(crate) beat_due_us: u64,
     pub(crate) fetch: Option<Call>,
     pub(crate) commit: Option<(Call, i32, i64)>,
@@ -52,8 +55,20 @@ pub(crate) struct Life {
 pub(crate) struct Coming {
     pub(crate) at_us: u64,
     pub(crate) partitions: BTreeSet<i32>,
-    /// [`Life::losses`], once it is there.
+    pub(crate) history: History,
+}
+
+/// Where somebody was given something. After another loss, or an unclean election, that is a history which has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
     pub(crate) losses: usize,
+    pub(crate) epoch: LeaderEpoch,
+}
+
+impl History {
+    fn goes_on(self, log: &GhostPartition) -> bool {
+        log.doubt.is_none() && self.losses == log.losses.len() && log.counts(self.epoch)
+    }
 }
 
 impl Member {
@@ -86,7 +101,7 @@ impl Life {
             told: None,
             beat: None,
             losses_asked: 0,
-            losses: 0,
+            history: History { losses: 0, epoch: LeaderEpoch::UNKNOWN },
             beat_due_us: 0,
             fetch: None,
             commit: None,
@@ -150,6 +165,9 @@ impl World {
         }
         self.give_up(m);
         self.arrive(m);
+        if self.random.chance(200) {
+            self.look_at_positions(m);
+        }
         // One that wakes up may first commit what it believes.
         if self.random.chance(500) && !self.healing {
             self.commit_position(m);
@@ -209,7 +227,7 @@ impl World {
         let Some(life) = member.life.as_mut() else { return };
         let Some(coming) = life.coming.take_if(|coming| now >= coming.at_us) else { return };
         let new = coming.partitions;
-        life.losses = coming.losses;
+        life.history = coming.history;
         life.owned.retain(|partition, _| new.contains(partition));
         let gained: Vec<i32> = new.into_iter().filter(|p| !life.owned.contains_key(p)).collect();
         life.owned.extend(gained.iter().map(|partition| (*partition, None)));
@@ -228,7 +246,7 @@ impl World {
         let member = &self.members[m];
         // While an excused election is under way nobody knows who is a member.
         let log = &self.ghost.partitions[p];
-        let knows = |life: &&Life| log.doubt.is_none() && life.losses == log.losses.len();
+        let knows = |life: &&Life| life.history.goes_on(log);
         let Some(life) = member.life.as_ref().filter(knows) else { return };
         let others = self.members.iter().filter(|other| other.group == member.group);
         let lives = others.filter_map(|other| other.life.as_ref()).filter(knows).filter(|o| o.id != life.id);

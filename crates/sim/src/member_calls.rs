@@ -18,7 +18,7 @@ use wire::{
 use crate::{
     event::{GroupCall, Message, Party},
     groups_setup::READ_TOPIC,
-    member::Coming,
+    member::{Coming, History},
     network::Fate,
     node::Call,
     world::World,
@@ -126,6 +126,24 @@ impl World {
         }
     }
 
+    /// Somebody who is no member asks any node where the group stands, as administrators do. The answer is judged where it
+    /// leaves.
+    pub(crate) fn look_at_positions(&mut self, m: usize) {
+        let to = Party::Node(self.random.index(self.setup.nodes));
+        let partitions = (0..self.read_topics().partitions).collect();
+        let topic = OffsetFetchRequestTopics::default()
+            .with_name(text(READ_TOPIC).into())
+            .with_partition_indexes(partitions);
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(text(&self.members[m].group).into())
+            .with_member_epoch(-1)
+            .with_topics(Some(vec![topic]));
+        let asks = Asks::OffsetFetch(OffsetFetchRequest::default().with_groups(vec![group]));
+        let (call, asked) = (self.fresh_id(), self.groups_ghost.asked());
+        let message = Message::Ask(Box::new(GroupCall { call, connection: None, version: 9, asks, asked }));
+        self.send(Party::Member(m), to, message);
+    }
+
     /// Sends it to whoever some node takes for the coordinator.
     fn ask(&mut self, m: usize, version: i16, asks: Asks) -> Option<Call> {
         let p = self.setup.group_partition()?;
@@ -136,7 +154,7 @@ impl World {
             (member.coordinator, member.connection, member.arrives_us) = (Some(coordinator), call, 0);
         }
         let to = Party::Node(self.members[m].coordinator?);
-        let connection = self.members[m].connection;
+        let connection = Some(self.members[m].connection);
         self.trace(Party::Member(m), format_args!("asks {to}: {asks:?}"));
         let asked = self.groups_ghost.asked();
         let message = Message::Ask(Box::new(GroupCall { call, connection, version, asks, asked }));
@@ -152,13 +170,13 @@ impl World {
     }
 
     pub(crate) fn on_member(&mut self, m: usize, message: Message) {
-        let Message::Told { call, answer } = message else { return };
+        let Message::Told { epoch, call, answer } = message else { return };
         let asleep = self.members[m].is_asleep(self.now_us) && !self.healing;
         let Some(life) = self.members[m].life.as_mut().filter(|_| !asleep) else { return };
         match *answer {
             Answer::ConsumerHeartbeat(answer) if life.beat.is_some_and(|c| c.id == call) => {
                 life.beat = None;
-                self.on_beat(m, &answer);
+                self.on_beat(m, epoch, &answer);
             }
             Answer::OffsetCommit(answer) if life.commit.is_some_and(|(c, ..)| c.id == call) => {
                 self.on_committed(m, &answer);
@@ -171,7 +189,7 @@ impl World {
         }
     }
 
-    fn on_beat(&mut self, m: usize, answer: &ConsumerGroupHeartbeatResponse) {
+    fn on_beat(&mut self, m: usize, epoch: LeaderEpoch, answer: &ConsumerGroupHeartbeatResponse) {
         let slow_us = match self.random.index(3) {
             0 => self.random.range(0, 150_000),
             _ => 0,
@@ -182,15 +200,15 @@ impl World {
         if answer.error_code == 0 {
             life.epoch = answer.member_epoch;
             life.full &= !life.asked_full;
+            let history = History { losses: life.losses_asked, epoch };
             if life.coming.is_none() {
-                life.losses = life.losses_asked;
+                life.history = history;
             }
             life.beat_due_us = now + u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0) * 1_000;
             let Some(assignment) = &answer.assignment else { return };
             let given = assignment.topic_partitions.iter().flat_map(|topic| topic.partitions.iter().copied());
             let slow_us = if healing { 0 } else { slow_us };
-            let (at_us, losses) = (now + slow_us, life.losses_asked);
-            life.coming = Some(Coming { at_us, partitions: given.collect(), losses });
+            life.coming = Some(Coming { at_us: now + slow_us, partitions: given.collect(), history });
             life.beat_due_us = now;
             self.arrive(m);
             return self.beat_if_news(m);
@@ -225,6 +243,9 @@ impl World {
                 if let Some(at) = life.owned.get_mut(&partition) {
                     *at = Some(position);
                 }
+                if self.random.chance(500) {
+                    self.commit_position(m);
+                }
             }
             Some(code) => {
                 self.counts.refused_commits += 1;
@@ -248,6 +269,10 @@ impl World {
                     self.counts.positions += 1;
                 }
             }
+        }
+        // What is short is read at once.
+        if self.random.chance(500) {
+            self.commit_position(m);
         }
     }
 }

@@ -24,6 +24,22 @@ fn every_mutation_breaks_an_invariant() {
     assert_eq!(missed, [""; 0]);
 }
 
+#[test]
+fn every_mutation_of_a_coordinator_breaks_an_invariant_of_groups() {
+    let mut missed = Vec::new();
+    for mutation in Mutation::OF_GROUPS {
+        let plan = Plan { mutation: Some(mutation), groups: true, ..Plan::of(3_000) };
+        let (counts, failures) = run_many(1, SEEDS_MAX, 2, None, plan, |_, _| {});
+        match failures.first() {
+            Some(found) => {
+                println!("{mutation}: seed {}, step {}: {}", found.seed, found.step, found.violation)
+            }
+            None => missed.push(format!("{mutation} in {} seeds", counts.seeds)),
+        }
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
 /// Not only by the rules that restate what was broken. KIP-841, a refusal reverted at once, what a client is shown and an
 /// epoch cache out of trim are not known to.
 #[test]

@@ -74,6 +74,41 @@ fn without_anything_that_excuses_a_loss_nothing_is_lost() {
     }
 }
 
+#[test]
+fn groups_keep_their_invariants_and_share_everything_in_the_end() {
+    let plan = Plan { groups: true, ..Plan::of(2_000) };
+    let (counts, failures) = run_many(1, 2_001, 2, None, plan, |_, _| {});
+    println!("{counts}");
+    assert_eq!(shown(&failures), [""; 0]);
+    assert_eq!((counts.seeds, counts.healed), (2_000, 2_000));
+    for (what, count, least) in [
+        ("coordinators that loaded", counts.loads, 3_000),
+        ("batches of groups", counts.group_batches, 20_000),
+        ("members that joined", counts.joins, 5_000),
+        ("partitions assigned", counts.assigned, 10_000),
+        ("commits", counts.commits, 5_000),
+        ("commits refused", counts.refused_commits, 500),
+        ("positions told", counts.positions, 10_000),
+        ("unclean elections", counts.unclean, 100),
+    ] {
+        assert!(count >= least, "{what}: {count}");
+    }
+}
+
+/// The simulated member took a short heartbeat's answer for one to all that it had to say.
+#[test]
+fn a_member_says_everything_until_that_is_heard() {
+    plan_holds(18_513, Plan { groups: true, ..Plan::of(1_000) });
+}
+
+/// The checker compared members of a history that an unclean election had ended with those of the next.
+#[test]
+fn who_was_given_a_partition_in_a_history_that_ended_is_nobodys_rival() {
+    plan_holds(338, Plan { groups: true, ..Plan::of(1_000) });
+    plan_holds(16_190, Plan { groups: true, ..Plan::of(5_000) });
+    plan_holds(37_336, Plan { groups: true, ..Plan::of(2_000) });
+}
+
 /// The checker held on to what lay below the start of the new leader's log, which was of another history.
 #[test]
 fn a_leader_by_unclean_election_that_begins_higher_up_may_have_another_past() {

@@ -112,6 +112,7 @@ async fn read_by_kcat(setup: &Setup<'_>) -> anyhow::Result<Vec<String>> {
         "-p",
         "0",
     ]);
+    command.env_remove("LD_LIBRARY_PATH");
     command.args(["-o", "beginning", "-e", "-q", "-f", FORMAT]);
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
     ensure!(output.status.success(), "kcat: {}", String::from_utf8_lossy(&output.stderr));
