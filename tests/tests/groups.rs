@@ -241,6 +241,72 @@ async fn a_coordinator_that_was_paused_does_not_answer_with_what_was() {
     assert!(answers.iter().all(|a| *a != Ok(1)), "rewound: {answers:?}");
 }
 
+/// Heartbeats were held until a controller answered: while the only one was away, clients lost their sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_go_on_while_no_controller_answers() {
+    let mut cluster = replicated(1).await;
+    let leads = partition(&cluster, "t", 0).await.leader.unwrap().0 as usize;
+    let kafka = cluster.kafka(leads);
+    let members = PROTOCOLS.map(|protocol| {
+        let group = format!("alone-{protocol:?}");
+        Member::join(&cluster.kafka_address(0), &group, "t", protocol)
+    });
+    wait_until("each has the partition", WITHIN, || async { members.iter().all(|m| m.owned().len() == 1) })
+        .await;
+    let coordinates = coordinated(&cluster, 0, "g").await;
+    cluster.process("controller-0").signal(Signal::STOP);
+    // For longer than the sessions last.
+    let (begun, mut sent) = (Instant::now(), 0);
+    while begun.elapsed() < Duration::from_secs(9) {
+        let value = sent.to_string();
+        assert_eq!(kafka.produce("t", 0, batch_of(&[&value]), -1).await.unwrap().error_code, 0);
+        sent += 1;
+        wait_until("all members have read it", WITHIN, || async {
+            members.iter().all(|m| m.seen().iter().any(|s| s.value == value))
+        })
+        .await;
+        assert!(
+            members.iter().all(|m| m.owned().len() == 1),
+            "a member lost its partition after {sent} records"
+        );
+        let of_g = cluster.kafka(coordinates);
+        assert_eq!(commit(&of_g, "g", sent).await, 0);
+        assert_eq!(fetched(&of_g, "g").await, Ok(sent));
+    }
+    cluster.process("controller-0").signal(Signal::CONT);
+    for member in members {
+        assert_eq!(member.leave().len(), sent as usize, "a record came twice");
+    }
+}
+
+/// The topic had the replicas that there were nodes for when the first group came, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_began_on_one_node_survive_it_once_there_are_three() {
+    let mut cluster = replicated(1).await;
+    for n in [1, 2] {
+        cluster.kill(&node(n));
+    }
+    wait_until("one node is left", WITHIN, || async {
+        partition(&cluster, "t", 0).await.isr == [domain::NodeId(0)]
+    })
+    .await;
+    assert_eq!(coordinated(&cluster, 0, "g").await, 0);
+    assert_eq!(commit(&cluster.kafka(0), "g", 7).await, 0);
+    let number = partition_of("g", 50);
+    assert_eq!(partition(&cluster, OFFSETS_TOPIC, number).await.replicas, [domain::NodeId(0)]);
+    for n in [1, 2] {
+        cluster.start_one(&node(n));
+    }
+    wait_until("it has three replicas in sync", WITHIN, || async {
+        let partition = partition(&cluster, OFFSETS_TOPIC, number).await;
+        partition.replicas.len() == 3 && partition.isr.len() == 3 && !partition.is_reassigning()
+    })
+    .await;
+    cluster.kill(&node(0));
+    let now = coordinated(&cluster, 1, "g").await;
+    assert_eq!(fetched(&cluster.kafka(now), "g").await, Ok(7));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_topics_positions_are_forgotten() {
     let cluster = single(1).await;

@@ -117,7 +117,7 @@ pub async fn start(
             health.set_ready();
         }
     });
-    let kafka = KafkaListener::start(kafka, kafka_bound, broker, config.kafka.server, app.image.clone());
+    let kafka = KafkaListener::start(kafka, kafka_bound, broker, config.kafka, app.image.clone());
     let (closing, cut_off) = (CancellationToken::new(), CancellationToken::new());
     let connections = TaskTracker::new();
     let accepting = tokio::spawn(accept(Accept {

@@ -27,3 +27,4 @@ pub use image::{Endpoint, Image, Node, NodeState, Topic};
 pub use liveness::{Fence, FenceReason, Liveness, LivenessConfig};
 pub use partition::{LastKnown, Partition, ReplicaEnd};
 pub use refusal::{AlterRefusal, AlterRefusalKind, ElectRefusal, ElectRefusalKind, Refusal, RefusalKind};
+pub use topics::REPLICATION_FACTOR_DEFAULT;

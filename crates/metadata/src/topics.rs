@@ -11,7 +11,7 @@ use crate::{
 /// More partitions than this are not made by one command (as Kafka's limit on excessively large operations).
 const PARTITIONS_PER_COMMAND_MAX: i32 = 20_000;
 /// What a topic gets that asks for no replication factor, if there are as many active nodes.
-const REPLICATION_FACTOR_DEFAULT: usize = 3;
+pub const REPLICATION_FACTOR_DEFAULT: usize = 3;
 
 type Answer = Result<Applied, Refusal>;
 

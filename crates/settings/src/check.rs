@@ -94,6 +94,7 @@ impl GatewaySettings {
         for (key, value) in [
             ("gateway.kafka.request_bytes_max", kafka.request_bytes_max),
             ("gateway.kafka.in_flight_bytes_max", kafka.in_flight_bytes_max),
+            ("gateway.kafka.answer_bytes_max", kafka.answer_bytes_max),
             ("gateway.kafka.connections_max", kafka.connections_max),
         ] {
             if value == 0 {

@@ -135,6 +135,9 @@ pub struct GatewayKafkaSettings {
     pub request_bytes_max: usize,
     /// How many bytes of requests a connection may have under way; it is read no further meanwhile.
     pub in_flight_bytes_max: usize,
+    /// How many bytes the answers may take together, about, that clients have not read yet: the more there are, the smaller
+    /// is what a fetch gets.
+    pub answer_bytes_max: usize,
     /// A connection without a request for so long is closed.
     pub connection_idle_ms_max: u64,
     /// How many connections are taken.
@@ -233,6 +236,7 @@ impl Default for GatewayKafkaSettings {
             advertised: None,
             request_bytes_max: 100 << 20,
             in_flight_bytes_max: 64 << 20,
+            answer_bytes_max: 256 << 20,
             connection_idle_ms_max: 600_000,
             connections_max: 10_000,
         }

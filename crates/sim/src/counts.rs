@@ -66,6 +66,8 @@ counts! {
     loads,
     /// Steps of coordinators that wrote something.
     group_batches,
+    /// Marks for answers that no heartbeat made sure of.
+    marks,
     group_answers,
     joins,
     commits,

@@ -17,6 +17,8 @@ use crate::{
 
 /// An answer that waits for its commit longer than this says that it is not known.
 const COMMIT_MS_MAX: u64 = 400;
+/// So long the controllers have to answer a question before the log is asked.
+const CONTROLLERS_ANSWER_MS: u64 = 50;
 /// A question that the controllers do not answer for so long is given up.
 const PATIENCE_MS: u64 = 200;
 
@@ -272,6 +274,7 @@ impl World {
             process.ticked_ms = Some(now_ms);
         }
         self.settle_coordinator(n, p);
+        self.mark_unsure(n, now_ms);
         self.fail_late(n, now_ms);
         let (moment, topics) = (self.moment(n), self.read_topics());
         let Some(groups) = self.coordinator(n).and_then(|c| c.groups.as_mut()) else { return };
@@ -282,6 +285,18 @@ impl World {
         }
         self.bent_tick(n);
         self.check_kept(n);
+    }
+
+    /// Those that no heartbeat has made sure of for a while become so once a mark behind them is committed.
+    fn mark_unsure(&mut self, n: usize, now_ms: u64) {
+        let Some(coordinator) = self.coordinator(n).filter(|c| c.groups.is_some()) else { return };
+        let old = |unsure: &mut Unsure| unsure.since_ms + CONTROLLERS_ANSWER_MS <= now_ms;
+        let answers: Vec<_> =
+            coordinator.unsure.extract_if(.., old).map(|unsure| (unsure.token, unsure.answer)).collect();
+        if !answers.is_empty() {
+            self.counts.marks += 1;
+            self.carry_out(n, Step { records: vec![Entry::mark()], answers });
+        }
     }
 
     fn fail_late(&mut self, n: usize, now_ms: u64) {

@@ -84,6 +84,7 @@ fn groups_keep_their_invariants_and_share_everything_in_the_end() {
     for (what, count, least) in [
         ("coordinators that loaded", counts.loads, 3_000),
         ("batches of groups", counts.group_batches, 20_000),
+        ("marks", counts.marks, 100),
         ("members that joined", counts.joins, 5_000),
         ("partitions assigned", counts.assigned, 10_000),
         ("commits", counts.commits, 5_000),

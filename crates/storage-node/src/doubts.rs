@@ -19,8 +19,8 @@ use wire::{StrBytes, messages::ApiVersionsRequest};
 /// Nodes that the metadata call alive and that do not listen any more: their process died, and the controller has not said
 /// so yet. A client whose connection just broke asks who leads, and takes whatever it is told for the truth: librdkafka,
 /// named the dead node once more, looks again only after a second.
-#[derive(Default)]
 pub(crate) struct Doubts {
+    probe_max: Duration,
     /// With when each was asked about last.
     known: Mutex<HashMap<Incarnation, (Instant, Arc<Known>)>>,
 }
@@ -49,6 +49,12 @@ const PROBE_MAX: Duration = Duration::from_millis(25);
 const PAUSE: Duration = Duration::from_millis(1);
 /// Of so many nodes at most in one request: more are not worth the connections.
 const PROBES_MAX: usize = 8;
+
+impl Default for Doubts {
+    fn default() -> Self {
+        Self { probe_max: PROBE_MAX, known: Mutex::default() }
+    }
+}
 
 impl Doubts {
     /// Those of the nodes that refuse connections, and since when. Not for ever: whom the controller goes on calling alive
@@ -85,7 +91,7 @@ impl Doubts {
             return probe.refused;
         }
         let began = Instant::now();
-        let refuses = tokio::time::timeout(PROBE_MAX, refuses(address)).await.unwrap_or(false);
+        let refuses = tokio::time::timeout(self.probe_max, refuses(address)).await.unwrap_or(false);
         let since = last.as_ref().and_then(|p| p.refused).unwrap_or_else(Instant::now);
         let refused = refuses.then_some(since);
         *last = Some(Probe { began, refused });
@@ -177,7 +183,8 @@ mod tests {
     async fn a_process_that_is_being_torn_down_is_doubted() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let image = image(listener.local_addr().unwrap());
-        let doubts = Doubts::default();
+        // This machine may be slow.
+        let doubts = Doubts { probe_max: Duration::from_secs(10), ..Doubts::default() };
         let asked = doubts.of(&image, [NodeId(1)]);
         let torn_down = async {
             // It is accepted and not answered, and by the next attempt nobody listens.

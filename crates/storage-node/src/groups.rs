@@ -5,6 +5,7 @@ mod load;
 mod shard;
 mod topic;
 mod topics;
+mod widen;
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use domain::{LeaderEpoch, NodeId, PartitionIndex};
@@ -26,6 +28,9 @@ use wire::ResponseError;
 
 use self::{hearing::Hearing, shard::Shard, topics::KnownTopics};
 use crate::{assurance::Assurance, disk::DiskGuard, store::Store};
+
+/// How long a controller has to answer, and how long one that did not is left alone.
+const CONTROLLER_ANSWERS: Duration = Duration::from_secs(5);
 
 /// All coordinators of this node.
 pub(crate) struct Groups {
@@ -91,11 +96,16 @@ impl Groups {
         let mut running = JoinSet::new();
         let listening = self.context.hearing.clone().run(stop.clone());
         tokio::pin!(listening);
+        let mut widening = JoinSet::new();
         loop {
             changes.borrow_and_update();
             self.take_up(&mut running, &stop);
+            if widening.is_empty() {
+                self.widen(&mut widening);
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
+                Some(_) = widening.join_next(), if !widening.is_empty() => {}
                 () = &mut listening => break,
                 changed = changes.changed() => if changed.is_err() { break },
                 Some(ended) = running.join_next(), if !running.is_empty() => {
@@ -130,6 +140,33 @@ impl Groups {
             shards.insert(number, shard.clone());
             running.spawn(shard.run(stop.clone()));
         }
+    }
+
+    /// Sees to it that the topic has as many replicas as there are nodes for by now. The node that leads its first partition
+    /// does that.
+    fn widen(&self, widening: &mut JoinSet<()>) {
+        let image = self.context.image.load();
+        let leads = |p: &metadata::Partition| p.leader == Some(self.store.node);
+        if !image.partition(OFFSETS_TOPIC, PartitionIndex(0)).is_some_and(leads) {
+            return;
+        }
+        let wider = widen::wider(&image);
+        if wider.is_empty() {
+            return;
+        }
+        let (controllers, image) = (self.controllers.clone(), self.context.image.clone());
+        widening.spawn(async move {
+            match controllers.reassign(&wider, CONTROLLER_ANSWERS).await {
+                Ok(items) => {
+                    tracing::info!(partitions = wider.len(), "gives groups more replicas");
+                    image.at_version(items.version, CONTROLLER_ANSWERS).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "groups did not get more replicas yet");
+                    tokio::time::sleep(CONTROLLER_ANSWERS).await;
+                }
+            }
+        });
     }
 
     /// What of the topic this node leads, as its replicas know it.

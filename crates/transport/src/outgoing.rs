@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     collections::VecDeque,
     fs::File,
     io::{self, IoSlice},
@@ -29,6 +30,7 @@ pub struct Response {
 enum Piece {
     Bytes(Bytes),
     File(FileSlice),
+    Held(#[expect(dead_code, reason = "held for its drop")] Box<dyn Any + Send + Sync>),
 }
 
 impl Piece {
@@ -36,6 +38,7 @@ impl Piece {
         match self {
             Piece::Bytes(bytes) => bytes.len(),
             Piece::File(slice) => slice.bytes,
+            Piece::Held(_) => 0,
         }
     }
 }
@@ -77,6 +80,12 @@ impl Response {
     /// No bytes, and the connection's end: the request wants no answer, and it failed (acks=0).
     pub fn close() -> Self {
         Self { closes: true, ..Self::default() }
+    }
+
+    /// The same, and `held` is dropped once all of it has left, or the connection has ended.
+    pub fn holding(mut self, held: impl Any + Send + Sync) -> Self {
+        self.pieces.push(Piece::Held(Box::new(held)));
+        self
     }
 
     fn joined(encoded: Encoded, between: Vec<Piece>) -> Self {
@@ -129,6 +138,7 @@ impl Outgoing {
             let written = match first {
                 Piece::File(slice) if slice.bytes == 0 => Ok(0),
                 Piece::File(slice) => send_file(stream, slice),
+                Piece::Held(_) => Ok(0),
                 Piece::Bytes(_) => self.write_bytes(stream),
             };
             match written {
@@ -148,7 +158,7 @@ impl Outgoing {
     fn write_bytes(&self, stream: &TcpStream) -> io::Result<usize> {
         let bytes = self.pieces.iter().map_while(|piece| match piece {
             Piece::Bytes(bytes) => Some(IoSlice::new(bytes)),
-            Piece::File(_) => None,
+            Piece::File(_) | Piece::Held(_) => None,
         });
         let slices: Vec<IoSlice<'_>> = bytes.take(SLICES_MAX).collect();
         if slices.iter().all(|s| s.is_empty()) {
@@ -171,6 +181,7 @@ impl Outgoing {
                         slice.position += written as u64;
                         slice.bytes -= written;
                     }
+                    Piece::Held(_) => {}
                 }
                 return;
             }

@@ -55,7 +55,7 @@ impl ClientPool {
             begun.await.map_err(|_| congested(address))??.answer(deadline).await
         };
         let answer = answer.await;
-        self.forget_if_ended(address, &client);
+        self.forget_if_broken(address, &client, answer.as_ref().err());
         answer
     }
 
@@ -73,7 +73,7 @@ impl ClientPool {
             begun.await.map_err(|_| congested(address))??.answer(deadline).await
         };
         let answer = answer.await;
-        self.forget_if_ended(address, &client);
+        self.forget_if_broken(address, &client, answer.as_ref().err());
         answer
     }
 
@@ -96,9 +96,10 @@ impl ClientPool {
         Ok(client)
     }
 
-    /// Leaves no entry behind for an address that is gone.
-    fn forget_if_ended(&self, address: &str, client: &Client) {
-        if !client.has_ended() {
+    /// Leaves no entry behind for an address that is gone, nor for a connection on which an answer did not come in time: those
+    /// behind it would wait for it as well. Who waits there already goes on waiting.
+    fn forget_if_broken(&self, address: &str, client: &Client, error: Option<&CallError>) {
+        if !client.has_ended() && !matches!(error, Some(CallError::Lost { .. } | CallError::NotSent { .. })) {
             return;
         }
         let mut connections = self.shared.connections.lock();
@@ -113,4 +114,71 @@ impl ClientPool {
 
 fn congested(address: &str) -> CallError {
     CallError::NotSent { address: address.to_owned(), reason: "the connection is congested".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use futures_util::FutureExt;
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+    use wire::{
+        ApiKey, FrameError,
+        messages::{ApiVersionsResponse, FindCoordinatorRequest, FindCoordinatorResponse, ListGroupsRequest},
+    };
+
+    use super::*;
+    use crate::{Handler, Reply, ServerConfig, serve};
+
+    /// Answers everything but a list of groups, for which it waits for ever.
+    struct Stuck;
+
+    impl Handler for Stuck {
+        fn handle(&self, frame: RequestFrame, _: SocketAddr) -> Result<Reply, FrameError> {
+            let (version, id) = (frame.version, frame.correlation_id);
+            let encoded = match frame.api {
+                ApiKey::ListGroups => return Ok(Reply::Later(std::future::pending().boxed())),
+                ApiKey::ApiVersions => {
+                    let api = |v: &wire::ApiVersions| {
+                        wire::messages::api_versions_response::ApiVersion::default()
+                            .with_api_key(v.api as i16)
+                            .with_min_version(v.min)
+                            .with_max_version(v.max)
+                    };
+                    let response =
+                        ApiVersionsResponse::default().with_api_keys(wire::SPOKEN.iter().map(api).collect());
+                    wire::encode_response(&response, version, id)?
+                }
+                _ => wire::encode_response(&FindCoordinatorResponse::default(), version, id)?,
+            };
+            Ok(Reply::Now(encoded.into()))
+        }
+    }
+
+    /// The connection stayed in the pool, and whatever came behind the answer that did not come was lost as well.
+    #[tokio::test]
+    async fn a_connection_without_an_answer_in_time_is_used_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let config = ServerConfig {
+            request_bytes_max: 1 << 20,
+            idle_max: Duration::from_secs(60),
+            connections_max: 16,
+            in_flight_max: 16,
+            in_flight_bytes_max: 1 << 20,
+            answer_bytes_max: 1 << 20,
+            stall_max: Duration::from_secs(60),
+        };
+        let server = tokio::spawn(serve(listener, config, Arc::new(Stuck), stop.clone()));
+        let pool = ClientPool::new("test");
+        let lost = pool.call(&address, ListGroupsRequest::default(), Duration::from_millis(50)).await;
+        assert!(matches!(lost, Err(CallError::Lost { .. })), "{lost:?}");
+        let later = pool.call(&address, FindCoordinatorRequest::default(), Duration::from_secs(30)).await;
+        assert!(later.is_ok(), "{later:?}");
+        drop(pool);
+        stop.cancel();
+        server.abort();
+    }
 }

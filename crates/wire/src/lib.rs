@@ -7,7 +7,8 @@ mod splice;
 
 pub use api::{ApiVersions, SPOKEN, spoken};
 pub use request::{
-    FRAME_BYTES_MIN, FrameError, RequestFrame, encode_forwarded, encode_request, encode_request_around,
+    FRAME_BYTES_MIN, FrameError, GROUPS_PER_REQUEST_MAX, RequestFrame, check_group_count, encode_forwarded,
+    encode_request, encode_request_around,
 };
 pub use response::{Encoded, decode_response, encode_response};
 pub use splice::{Cut, PLACEHOLDER_BYTES_MAX, cut_out, placeholder};

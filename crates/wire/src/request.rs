@@ -27,6 +27,21 @@ pub enum FrameError {
     Malformed { part: &'static str, reason: String },
 }
 
+/// A request may name so many groups. What names more is no client of ours: a name takes a byte or two of a frame, and its
+/// answer a hundred times that.
+pub const GROUPS_PER_REQUEST_MAX: usize = 100_000;
+
+/// Refuses a request that names more groups than [`GROUPS_PER_REQUEST_MAX`].
+///
+/// # Errors
+/// It does.
+pub fn check_group_count(named: usize) -> Result<(), FrameError> {
+    match named > GROUPS_PER_REQUEST_MAX {
+        false => Ok(()),
+        true => Err(malformed(format_args!("{named} groups are named, {GROUPS_PER_REQUEST_MAX} may be"))),
+    }
+}
+
 /// One request: its header read, its body not yet.
 #[derive(Clone, Debug)]
 pub struct RequestFrame {

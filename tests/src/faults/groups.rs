@@ -1,7 +1,10 @@
 //! Consumer groups on a run's topic: members that come and go through both paths, and what became of their positions.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -31,6 +34,8 @@ pub const STRUCK: &str = GROUPS[1].0;
 
 /// How often a member commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// How long a member that leaves waits for the answer to its last commit.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// Between two looks at the committed positions.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -59,6 +64,8 @@ struct Context {
     workload: Arc<Workload>,
     group: &'static str,
     positions: Arc<Mutex<Positions>>,
+    /// A commit was sent, and its answer has not come yet.
+    commits: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -80,6 +87,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.commits.store(false, Ordering::SeqCst);
         let mut positions = self.positions.lock().unwrap();
         for element in offsets.elements() {
             let Some(offset) = element.offset().to_raw().filter(|offset| *offset >= 0) else { continue };
@@ -169,33 +177,47 @@ impl Life {
         consumer.subscribe(&[&self.workload.topic])?;
         let mut committed = Instant::now();
         while self.workload.reads() && until.is_none_or(|until| Instant::now() < until) {
-            match consumer.poll(Duration::from_millis(50)) {
-                None => {}
-                Some(Ok(message)) => {
-                    let id = self.workload.values.recognise(message.payload().unwrap_or_default());
-                    let at = (message.offset(), id);
-                    self.reader.lock().unwrap().delivered.entry(message.partition()).or_default().push(at);
-                }
-                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    return Err(KafkaError::MessageConsumptionFatal(code));
-                }
-                Some(Err(error)) => {
-                    self.workload.note(format!("group {}: {:?}", self.group, error.rdkafka_error_code()));
-                }
-            }
+            self.poll(&consumer)?;
             if committed.elapsed() >= COMMIT_EVERY {
                 committed = Instant::now();
                 self.commit(&consumer);
             }
         }
         self.commit(&consumer);
+        let patience = Instant::now() + LAST_COMMIT;
+        while consumer.context().commits.load(Ordering::SeqCst) && Instant::now() < patience {
+            self.poll(&consumer)?;
+        }
         Ok(())
     }
 
+    fn poll(&self, consumer: &BaseConsumer<Context>) -> Result<(), KafkaError> {
+        match consumer.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(message)) => {
+                let id = self.workload.values.recognise(message.payload().unwrap_or_default());
+                let at = (message.offset(), id);
+                self.reader.lock().unwrap().delivered.entry(message.partition()).or_default().push(at);
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                return Err(KafkaError::MessageConsumptionFatal(code));
+            }
+            Some(Err(error)) => {
+                self.workload.note(format!("group {}: {:?}", self.group, error.rdkafka_error_code()));
+            }
+        }
+        Ok(())
+    }
+
+    /// One commit at a time: of several on their way nobody would know which one came last.
     fn commit(&self, consumer: &BaseConsumer<Context>) {
-        if let Err(error) = consumer.commit_consumer_state(CommitMode::Sync)
-            && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
-        {
+        let commits = &consumer.context().commits;
+        if commits.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let Err(error) = consumer.commit_consumer_state(CommitMode::Async) else { return };
+        commits.store(false, Ordering::SeqCst);
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
             self.workload.note(format!("group {}: commit: {:?}", self.group, error.rdkafka_error_code()));
         }
     }
@@ -213,8 +235,12 @@ impl Life {
                 .set("heartbeat.interval.ms", "1000"),
             Protocol::Eager => config.set("partition.assignment.strategy", "range"),
         };
-        let context =
-            Context { workload: self.workload.clone(), group: self.group, positions: self.positions.clone() };
+        let context = Context {
+            workload: self.workload.clone(),
+            group: self.group,
+            positions: self.positions.clone(),
+            commits: AtomicBool::new(false),
+        };
         config.create_with_context(context)
     }
 }

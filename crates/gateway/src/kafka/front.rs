@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use transport::Service;
 use wire::StrBytes;
 
-use super::{session::Session, upstream::Upstream};
+use super::{budget::Budget, session::Session, upstream::Upstream};
 
 /// What all connections share.
 pub(super) struct Front {
@@ -18,6 +18,7 @@ pub(super) struct Front {
     /// Whoever waits for long lets go when this is cancelled.
     pub(super) stopping: CancellationToken,
     pub(super) traffic: Traffic,
+    pub(super) budget: Budget,
 }
 
 /// The numbers that are counted for every request; looked up once.

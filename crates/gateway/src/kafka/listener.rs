@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use transport::ServerConfig;
 
 use super::{
+    budget::Budget,
     front::{Front, Sessions, Traffic},
     text,
     upstream::Upstream,
@@ -18,6 +19,8 @@ pub struct KafkaConfig {
     /// What clients connect to, `host[:port]`; `None`: the bound host.
     pub advertised: Option<String>,
     pub server: ServerConfig,
+    /// See `gateway.kafka.answer_bytes_max`.
+    pub answer_bytes_max: usize,
 }
 
 impl From<&GatewayKafkaSettings> for KafkaConfig {
@@ -34,6 +37,7 @@ impl From<&GatewayKafkaSettings> for KafkaConfig {
                 answer_bytes_max: 1 << 20,
                 stall_max: Duration::from_secs(30),
             },
+            answer_bytes_max: settings.answer_bytes_max,
         }
     }
 }
@@ -51,7 +55,7 @@ impl KafkaListener {
         listener: TcpListener,
         address: SocketAddr,
         (host, port): (String, u16),
-        server: ServerConfig,
+        config: KafkaConfig,
         image: WatchedImage,
     ) -> Self {
         let stop = CancellationToken::new();
@@ -62,6 +66,7 @@ impl KafkaListener {
             port: port.into(),
             stopping: stop.clone(),
             traffic: Traffic::new(),
+            budget: Budget::new(config.answer_bytes_max),
         };
         let serving = tokio::spawn({
             let stop = stop.clone();
@@ -70,7 +75,7 @@ impl KafkaListener {
                     _ = image.ready() => {}
                     () = stop.cancelled() => return,
                 }
-                transport::serve(listener, server, Sessions(Arc::new(front)), stop).await;
+                transport::serve(listener, config.server, Sessions(Arc::new(front)), stop).await;
             }
         });
         tracing::info!(%address, "the gateway serves Kafka clients");

@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use transport::{CallError, Reply};
@@ -24,6 +28,7 @@ where
     R::Response: Send,
 {
     let (front, request, version) = (front.clone(), frame.decode_body::<R>()?, frame.version);
+    wire::check_group_count(request.groups().len())?;
     later(frame, async move { answer(&front, &request, version).await })
 }
 
@@ -43,10 +48,12 @@ pub(super) async fn answer<R: ManyGroups>(front: &Front, request: &R, version: i
     for (places, came) in by_coordinator.values().zip(came) {
         let code = match came {
             Some(Ok(response)) => {
-                let mut of_these = R::answers(response);
+                let mut of_these: HashMap<String, VecDeque<R::Answered>> = HashMap::new();
+                for answer in R::answers(response) {
+                    of_these.entry(R::group_of(&answer).to_owned()).or_default().push_back(answer);
+                }
                 for place in places {
-                    let found = of_these.iter().position(|a| R::group_of(a) == groups[*place]);
-                    answers[*place] = found.map(|at| of_these.remove(at));
+                    answers[*place] = of_these.get_mut(&groups[*place]).and_then(VecDeque::pop_front);
                 }
                 continue;
             }

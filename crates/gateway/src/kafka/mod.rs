@@ -3,6 +3,7 @@
 mod admin;
 mod alter_configs;
 mod api_versions;
+mod budget;
 mod by_leader;
 mod consumer_group_describe;
 mod coordinator;

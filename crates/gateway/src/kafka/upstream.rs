@@ -11,8 +11,9 @@ use wire::{Request, RequestFrame};
 /// Connections to the storage nodes that all clients share.
 ///
 /// A node answers in the order of its requests, so one that may wait for long (a member joins) has a connection to itself,
-/// which is used again once its answer is there. What is answered at once shares a few: always the same one for a key, so
-/// that a group's requests arrive in order, and more than one, so that not all wait behind a slow commit.
+/// which is used again once its answer is there; so has one whose answer may take a while (offsets by time, many groups).
+/// What is handed on and answered at once shares a few: always the same one for a key, so that a group's requests arrive in
+/// order, and more than one, so that not all wait behind a slow commit.
 pub(super) struct Upstream {
     prompt: Vec<ClientPool>,
     waiting: Mutex<Vec<ClientPool>>,
@@ -40,9 +41,6 @@ impl Upstream {
         version_max: i16,
         wait: Duration,
     ) -> Result<R::Response, CallError> {
-        if wait.is_zero() {
-            return self.prompt_by("").call_up_to(address, request, version_max, ANSWER_MAX).await;
-        }
         let pool = self.for_waiting();
         // Given up in the middle, the pool is dropped, and its connection with the answer that nobody wants.
         let answer = pool.call_up_to(address, request, version_max, wait + ANSWER_MAX).await;

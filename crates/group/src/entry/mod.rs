@@ -76,6 +76,12 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// A record that changes nothing, here and in Kafka. Once it is committed, its coordinator led when it was appended: what
+    /// was asked before then may be answered from memory.
+    pub fn mark() -> Entry {
+        Entry::ConsumerPartitions { group: String::new() }
+    }
+
     /// The record with this key and value. `None` is a record of a type that is not for this crate: what a coordinator
     /// does not know, it leaves alone.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Entry>, EntryError> {

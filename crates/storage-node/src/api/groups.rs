@@ -37,6 +37,7 @@ pub(crate) fn handle(
     peer: SocketAddr,
 ) -> Result<Reply, FrameError> {
     let call = read(frame)?;
+    wire::check_group_count(many::named(&call))?;
     let caller = Caller {
         client_id: frame.client_id.as_deref().unwrap_or_default().to_owned(),
         host: format!("/{}", peer.ip()),

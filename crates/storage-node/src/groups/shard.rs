@@ -9,7 +9,7 @@ use domain::{LeaderEpoch, Offset};
 use group::{Answer, Call, Caller, Entry, Moment, Step, Token};
 use parking_lot::Mutex;
 use records::{BatchBuilder, Compression};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use wire::ResponseError;
 
@@ -34,6 +34,8 @@ pub(crate) struct Shard {
 
 /// A partition that could not be read is tried again after so long.
 const LOAD_PAUSE: Duration = Duration::from_secs(2);
+/// So long the controllers have to say that this node leads still. Groups go on without them: then the log is asked.
+const CONTROLLERS_ANSWER: Duration = Duration::from_millis(100);
 /// An answer that waits for its commit longer than this says that it is not known (Kafka's `offsets.commit.timeout.ms`).
 const COMMIT_MS_MAX: u64 = 5_000;
 
@@ -48,6 +50,8 @@ struct Inner {
     flush_first: bool,
     topics_version: u64,
     deaf_until_ms: u64,
+    /// When the last mark was appended.
+    marked_ms: Option<u64>,
     /// When the loop means to wake up.
     armed_ms: Option<u64>,
 }
@@ -62,6 +66,7 @@ impl Shard {
             flush_first: false,
             topics_version: 0,
             deaf_until_ms: 0,
+            marked_ms: None,
             armed_ms: None,
         };
         let inner = Mutex::new(inner);
@@ -218,6 +223,7 @@ impl Shard {
 
     /// One call, to its answer; `None` if there never will be one.
     pub(super) async fn call(&self, caller: Caller, call: Call, token: Token) -> Option<Answer> {
+        let asked_ms = uptime_ms();
         let answered = {
             let mut inner = self.inner.lock();
             let now_ms = uptime_ms();
@@ -232,17 +238,36 @@ impl Shard {
             answered
         };
         let released = answered.await.ok()?;
-        let leads = match released.rests_on {
-            pending::RestsOn::Commit => true,
-            pending::RestsOn::Session if self.context.assurance.is_recent() => true,
-            pending::RestsOn::Session | pending::RestsOn::Leadership => {
-                self.context.assurance.confirm(&self.context.image).await && !self.has_moved()
-            }
-        };
-        Some(match leads {
-            true => released.answer,
-            false => released.answer.failed(ResponseError::NotCoordinator),
-        })
+        match released.rests_on {
+            pending::RestsOn::Commit => return Some(released.answer),
+            pending::RestsOn::Session if self.context.assurance.is_recent() => return Some(released.answer),
+            pending::RestsOn::Session | pending::RestsOn::Leadership => {}
+        }
+        let confirmed = self.context.assurance.confirm(&self.context.image);
+        match tokio::time::timeout(CONTROLLERS_ANSWER, confirmed).await {
+            Ok(true) if !self.has_moved() => Some(released.answer),
+            Ok(_) => Some(released.answer.failed(ResponseError::NotCoordinator)),
+            Err(_) => Some(self.mark(asked_ms, token, released.answer)?.await.ok()?.answer),
+        }
+    }
+
+    /// Has an answer wait until a mark is committed that was appended after it was asked for.
+    fn mark(&self, asked_ms: u64, token: Token, answer: Answer) -> Option<oneshot::Receiver<Released>> {
+        let mut inner = self.inner.lock();
+        // Whoever ended it sends those away who waited, and nobody after them.
+        inner.groups.as_ref()?;
+        let (now_ms, answers) = (uptime_ms(), vec![(token, answer)]);
+        let answered = inner.waiting.add(token);
+        if inner.marked_ms.is_some_and(|marked_ms| marked_ms > asked_ms) {
+            let end = inner.end;
+            inner.pending.add(now_ms, end, true, answers);
+            self.settle(&mut inner, now_ms);
+            self.changed.notify_one();
+        } else {
+            inner.marked_ms = Some(now_ms);
+            self.carry_out(&mut inner, Step { records: vec![Entry::mark()], answers });
+        }
+        Some(answered)
     }
 
     fn has_moved(&self) -> bool {

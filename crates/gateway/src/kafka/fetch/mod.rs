@@ -77,6 +77,8 @@ impl Fetching {
                 return encoded(&refused, version, correlation_id);
             }
         };
+        // An answer may have less than was asked for (KIP-74).
+        request.max_bytes = front.budget.share(request.max_bytes);
         let plan = Plan::new(&front.image.load(), &request);
         self.gather(front, client_id, &plan, &request, began).await;
         let (mut response, records) =
@@ -84,8 +86,10 @@ impl Fetching {
         if let (Some(session), Form::Whole | Form::Changes) = (&mut self.session, form) {
             session.tell(&mut response, form);
         }
-        front.traffic.fetched_bytes.increment(records.iter().map(Bytes::len).sum::<usize>() as u64);
-        Ok(Response::around(wire::encode_response(&response, version, correlation_id)?, records))
+        let bytes = records.iter().map(Bytes::len).sum::<usize>();
+        front.traffic.fetched_bytes.increment(bytes as u64);
+        let encoded = wire::encode_response(&response, version, correlation_id)?;
+        Ok(Response::around(encoded, records).holding(front.budget.hold(bytes)))
     }
 
     /// Asks whoever is not asked yet, and waits until there is enough.

@@ -1,3 +1,5 @@
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
 use uuid::Uuid;
 use wire::{
     ResponseError, WireTopicName,
@@ -25,6 +27,14 @@ struct Wanted {
     partition: FetchPartition,
     /// High watermark, last stable offset and log start.
     told: Option<(i64, i64, i64)>,
+}
+
+type Key = (WireTopicName, Uuid, i32);
+
+impl Wanted {
+    fn key(&self) -> Key {
+        (self.topic.clone(), self.topic_id, self.partition.partition)
+    }
 }
 
 /// How a request is meant.
@@ -78,28 +88,30 @@ pub(super) fn take_in(
 impl ClientSession {
     /// What the request says has changed; then the request is one for everything that is wanted.
     fn change(&mut self, request: &mut FetchRequest) {
-        for topic in std::mem::take(&mut request.forgotten_topics_data) {
-            self.wanted.retain(|w| {
-                let is_same = w.topic == topic.topic && w.topic_id == topic.topic_id;
-                !(is_same && topic.partitions.contains(&w.partition.partition))
-            });
+        let forgotten = std::mem::take(&mut request.forgotten_topics_data);
+        if !forgotten.is_empty() {
+            let forgotten: HashSet<Key> = forgotten
+                .iter()
+                .flat_map(|t| t.partitions.iter().map(|p| (t.topic.clone(), t.topic_id, *p)))
+                .collect();
+            self.wanted.retain(|wanted| !forgotten.contains(&wanted.key()));
         }
-        for topic in std::mem::take(&mut request.topics) {
+        let changed = std::mem::take(&mut request.topics);
+        let mut known: HashMap<Key, usize> = match changed.is_empty() {
+            true => HashMap::new(),
+            false => self.wanted.iter().enumerate().map(|(at, wanted)| (wanted.key(), at)).collect(),
+        };
+        for topic in changed {
+            // Its own copy: the request's would keep all of that in memory.
+            let name = WireTopicName(text(topic.topic.as_str()));
             for partition in topic.partitions {
-                let is_same = |w: &&mut Wanted| {
-                    w.partition.partition == partition.partition
-                        && w.topic == topic.topic
-                        && w.topic_id == topic.topic_id
-                };
-                match self.wanted.iter_mut().find(is_same) {
-                    Some(known) => known.partition = partition,
-                    None => self.wanted.push(Wanted {
-                        // Its own copy: the request's would keep all of that in memory.
-                        topic: WireTopicName(text(topic.topic.as_str())),
-                        topic_id: topic.topic_id,
-                        partition,
-                        told: None,
-                    }),
+                match known.entry((name.clone(), topic.topic_id, partition.partition)) {
+                    Entry::Occupied(at) => self.wanted[*at.get()].partition = partition,
+                    Entry::Vacant(new) => {
+                        new.insert(self.wanted.len());
+                        let (topic, topic_id) = (name.clone(), topic.topic_id);
+                        self.wanted.push(Wanted { topic, topic_id, partition, told: None });
+                    }
                 }
             }
         }

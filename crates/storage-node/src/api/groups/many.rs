@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use group::{Answer, Call, Caller};
 use wire::{
     ResponseError,
@@ -12,6 +12,9 @@ use wire::{
 };
 
 use crate::broker::Broker;
+
+/// How many groups of one request are asked about at a time.
+const AT_ONCE: usize = 64;
 
 /// Whose coordinators a call is for.
 pub(super) enum Groups {
@@ -37,87 +40,87 @@ pub(super) fn groups_of(call: &Call) -> Groups {
     }
 }
 
-/// Asks each group's coordinator, and puts the answers together in the order of the request.
-pub(super) async fn answer(broker: &Arc<Broker>, caller: &Caller, call: Call) -> Answer {
-    let single = split(call.clone());
-    let asked = single.into_iter().map(|(group, call)| {
-        let refused = call.refused(ResponseError::NotCoordinator);
-        async move { broker.groups.call(&group, caller.clone(), call).await.unwrap_or(refused) }
-    });
-    merge(&call, join_all(asked).await)
-}
-
-fn split(call: Call) -> Vec<(String, Call)> {
+/// How many groups it names, of those that may name many.
+pub(super) fn named(call: &Call) -> usize {
     match call {
-        Call::ConsumerDescribe(call) => {
-            let single = |id: wire::messages::GroupId| {
-                let only = ConsumerGroupDescribeRequest::default()
-                    .with_group_ids(vec![id.clone()])
-                    .with_include_authorized_operations(call.include_authorized_operations);
-                (id.to_string(), Call::ConsumerDescribe(only))
-            };
-            call.group_ids.iter().cloned().map(single).collect()
-        }
-        Call::Describe(call) => {
-            let single = |id: wire::messages::GroupId| {
-                let only = DescribeGroupsRequest::default()
-                    .with_groups(vec![id.clone()])
-                    .with_include_authorized_operations(call.include_authorized_operations);
-                (id.to_string(), Call::Describe(only))
-            };
-            call.groups.iter().cloned().map(single).collect()
-        }
-        Call::DeleteGroups(call) => {
-            let single = |id: wire::messages::GroupId| {
-                let only = DeleteGroupsRequest::default().with_groups_names(vec![id.clone()]);
-                (id.to_string(), Call::DeleteGroups(only))
-            };
-            call.groups_names.into_iter().map(single).collect()
-        }
-        Call::OffsetFetch(call) => {
-            let stable = call.require_stable;
-            let single = |group: wire::messages::offset_fetch_request::OffsetFetchRequestGroup| {
-                let id = group.group_id.to_string();
-                let only = OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(stable);
-                (id, Call::OffsetFetch(only))
-            };
-            call.groups.into_iter().map(single).collect()
-        }
-        _ => Vec::new(),
+        Call::ConsumerDescribe(call) => call.group_ids.len(),
+        Call::Describe(call) => call.groups.len(),
+        Call::DeleteGroups(call) => call.groups_names.len(),
+        Call::OffsetFetch(call) => call.groups.len(),
+        _ => 1,
     }
 }
 
-fn merge(call: &Call, answers: Vec<Answer>) -> Answer {
+/// Asks each group's coordinator, and puts the answers together in the order of the request.
+pub(super) async fn answer(broker: &Arc<Broker>, caller: &Caller, call: Call) -> Answer {
+    let mut whole = nothing(&call);
+    let mut answers = stream::iter(split(call))
+        .map(|(group, call)| async move {
+            let refused = call.refused(ResponseError::NotCoordinator);
+            broker.groups.call(&group, caller.clone(), call).await.unwrap_or(refused)
+        })
+        .buffered(AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        append(&mut whole, answer);
+    }
+    whole
+}
+
+/// The same call for each of its groups, made when it is asked for.
+fn split(call: Call) -> Box<dyn Iterator<Item = (String, Call)> + Send> {
     match call {
-        Call::ConsumerDescribe(_) => {
-            let groups = answers.into_iter().flat_map(|answer| match answer {
-                Answer::ConsumerDescribe(answer) => answer.groups,
-                _ => Vec::new(),
-            });
-            Answer::ConsumerDescribe(ConsumerGroupDescribeResponse::default().with_groups(groups.collect()))
+        Call::ConsumerDescribe(call) => {
+            let authorized = call.include_authorized_operations;
+            Box::new(call.group_ids.into_iter().map(move |id| {
+                let only = ConsumerGroupDescribeRequest::default()
+                    .with_group_ids(vec![id.clone()])
+                    .with_include_authorized_operations(authorized);
+                (id.to_string(), Call::ConsumerDescribe(only))
+            }))
         }
-        Call::Describe(_) => {
-            let groups = answers.into_iter().flat_map(|answer| match answer {
-                Answer::Describe(answer) => answer.groups,
-                _ => Vec::new(),
-            });
-            Answer::Describe(DescribeGroupsResponse::default().with_groups(groups.collect()))
+        Call::Describe(call) => {
+            let authorized = call.include_authorized_operations;
+            Box::new(call.groups.into_iter().map(move |id| {
+                let only = DescribeGroupsRequest::default()
+                    .with_groups(vec![id.clone()])
+                    .with_include_authorized_operations(authorized);
+                (id.to_string(), Call::Describe(only))
+            }))
         }
-        Call::DeleteGroups(_) => {
-            let results = answers.into_iter().flat_map(|answer| match answer {
-                Answer::DeleteGroups(answer) => answer.results,
-                _ => Vec::new(),
-            });
-            Answer::DeleteGroups(DeleteGroupsResponse::default().with_results(results.collect()))
+        Call::DeleteGroups(call) => Box::new(call.groups_names.into_iter().map(|id| {
+            let only = DeleteGroupsRequest::default().with_groups_names(vec![id.clone()]);
+            (id.to_string(), Call::DeleteGroups(only))
+        })),
+        Call::OffsetFetch(call) => {
+            let stable = call.require_stable;
+            Box::new(call.groups.into_iter().map(move |group| {
+                let id = group.group_id.to_string();
+                let only = OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(stable);
+                (id, Call::OffsetFetch(only))
+            }))
         }
-        Call::OffsetFetch(_) => {
-            let groups = answers.into_iter().flat_map(|answer| match answer {
-                Answer::OffsetFetch(answer) => answer.groups,
-                _ => Vec::new(),
-            });
-            Answer::OffsetFetch(OffsetFetchResponse::default().with_groups(groups.collect()))
-        }
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// The answer about no group.
+fn nothing(call: &Call) -> Answer {
+    match call {
+        Call::ConsumerDescribe(_) => Answer::ConsumerDescribe(ConsumerGroupDescribeResponse::default()),
+        Call::Describe(_) => Answer::Describe(DescribeGroupsResponse::default()),
+        Call::DeleteGroups(_) => Answer::DeleteGroups(DeleteGroupsResponse::default()),
+        Call::OffsetFetch(_) => Answer::OffsetFetch(OffsetFetchResponse::default()),
         other => other.refused(ResponseError::UnknownServerError),
+    }
+}
+
+fn append(whole: &mut Answer, part: Answer) {
+    match (whole, part) {
+        (Answer::ConsumerDescribe(whole), Answer::ConsumerDescribe(part)) => whole.groups.extend(part.groups),
+        (Answer::Describe(whole), Answer::Describe(part)) => whole.groups.extend(part.groups),
+        (Answer::DeleteGroups(whole), Answer::DeleteGroups(part)) => whole.results.extend(part.results),
+        (Answer::OffsetFetch(whole), Answer::OffsetFetch(part)) => whole.groups.extend(part.groups),
+        _ => {}
     }
 }
 
