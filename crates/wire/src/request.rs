@@ -4,7 +4,7 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, Request, StrBytes},
 };
 
-use crate::{ApiVersions, Encoded, splice::SpliceBuf, spoken};
+use crate::{ApiVersions, Encoded, claims, splice::SpliceBuf, spoken};
 
 /// A request's frame without its length: at least api key, version and correlation id.
 pub const FRAME_BYTES_MIN: usize = 8;
@@ -12,6 +12,9 @@ pub const FRAME_BYTES_MIN: usize = 8;
 /// Asking for all topics, librdkafka (2.16 as its predecessors) leaves room for a longer count and does not take it back. Kafka
 /// never looks at what is behind a request.
 const LONGER_THAN_READ: ApiKey = ApiKey::Metadata;
+
+/// The version of a request's header in which, and in whose bodies and answers, lengths are variable (KIP-482).
+pub(crate) const FLEXIBLE_HEADER: i16 = 2;
 
 /// A frame that cannot be read. Only [`FrameError::Version`] of ApiVersions can be answered; the rest ends the
 /// connection, since not even the form of an answer is known.
@@ -72,8 +75,9 @@ impl RequestFrame {
     /// Reads the body. Payloads inside are slices of the frame, not copies.
     pub fn decode_body<R: Request>(&self) -> Result<R, FrameError> {
         let mut body = self.body.clone();
-        let request = R::decode(&mut body, self.version)
-            .map_err(|e| FrameError::Malformed { part: "request body", reason: e.to_string() })?;
+        let is_flexible = R::header_version(self.version) >= FLEXIBLE_HEADER;
+        let request = claims::decode::<R>(&mut body, self.version, is_flexible)
+            .map_err(|reason| FrameError::Malformed { part: "request body", reason })?;
         match body.is_empty() || self.api == LONGER_THAN_READ {
             true => Ok(request),
             false => {

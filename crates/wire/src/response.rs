@@ -4,7 +4,7 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, HeaderVersion, Request},
 };
 
-use crate::{Cut, FrameError, splice::SpliceBuf};
+use crate::{Cut, FrameError, claims, request::FLEXIBLE_HEADER, splice::SpliceBuf};
 
 /// A whole response frame, length included, but for what goes in at the cuts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn encode_response<R: Encodable + HeaderVersion>(
 /// Reads the response to a request of type `R` from a frame whose length was taken off.
 pub fn decode_response<R: Request>(mut frame: Bytes, version: i16) -> Result<R::Response, FrameError> {
     ResponseHeader::decode(&mut frame, R::Response::header_version(version)).map_err(malformed)?;
-    R::Response::decode(&mut frame, version).map_err(malformed)
+    claims::decode(&mut frame, version, R::header_version(version) >= FLEXIBLE_HEADER).map_err(malformed)
 }
 
 #[cfg(test)]
