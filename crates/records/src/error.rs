@@ -19,7 +19,7 @@ pub enum BatchError {
     #[error("{codec} data cannot be decompressed: {reason}")]
     Decompression { codec: &'static str, reason: String },
     /// The records would grow past the cap that the caller set.
-    #[error("records decompress to more than {max} bytes")]
+    #[error("records decompress to more than {max} bytes, or take more")]
     DecompressedTooLarge { max: usize },
     /// The batch's frame is right, but a record inside is not.
     #[error("record {index} of the batch is malformed: {reason}")]

@@ -22,8 +22,9 @@ const RECORD_BYTES_MIN: usize = 7;
 /// The smallest header: an empty key and no value.
 const HEADER_BYTES_MIN: usize = 2;
 
-/// Reads the records of the one batch in `batch`, which decompress to at most `uncompressed_bytes_max`. Keys and values
-/// share the batch's memory (or that of its decompressed form).
+/// Reads the records of the one batch in `batch`. Keys and values share the batch's memory, or that of its decompressed form.
+/// That form, and what the records take besides, are at most `uncompressed_bytes_max` each: a record that takes seven bytes,
+/// and next to nothing of a compressed batch, takes more than a hundred here.
 ///
 /// Checks length and CRC, and that the batch holds exactly the records that its header counts.
 pub fn decode_records(batch: &Bytes, uncompressed_bytes_max: usize) -> Result<Vec<Record>, BatchError> {
@@ -34,10 +35,19 @@ pub fn decode_records(batch: &Bytes, uncompressed_bytes_max: usize) -> Result<Ve
         Compression::None => packed,
         codec => Bytes::from(codec.decompress(&packed, uncompressed_bytes_max)?),
     };
-    let mut cursor = Cursor { body: &body, rest: &body };
+    let room = match header.compression()? {
+        // Somebody has sent all of it.
+        Compression::None => usize::MAX,
+        _ => uncompressed_bytes_max,
+    };
+    let mut cursor = Cursor { body: &body, rest: &body, room };
     let count = header.record_count as usize;
     // The count is only a claim: reserve no more than the bytes can hold.
-    let mut records = Vec::with_capacity(count.min(body.len() / RECORD_BYTES_MIN));
+    let reserved = count.min(body.len() / RECORD_BYTES_MIN);
+    if !cursor.pays_for::<Record>(reserved) {
+        return Err(BatchError::DecompressedTooLarge { max: uncompressed_bytes_max });
+    }
+    let mut records = Vec::with_capacity(reserved);
     for index in 0..count {
         let record =
             cursor.take_record(&header).map_err(|reason| BatchError::InvalidRecord { index, reason })?;
@@ -53,9 +63,17 @@ pub fn decode_records(batch: &Bytes, uncompressed_bytes_max: usize) -> Result<Ve
 struct Cursor<'a> {
     body: &'a Bytes,
     rest: &'a [u8],
+    /// Bytes that may yet be taken beside the body.
+    room: usize,
 }
 
 impl<'a> Cursor<'a> {
+    fn pays_for<T>(&mut self, count: usize) -> bool {
+        let left = self.room.checked_sub(count.saturating_mul(size_of::<T>()));
+        self.room = left.unwrap_or(self.room);
+        left.is_some()
+    }
+
     fn take_record(&mut self, header: &BatchHeader) -> Result<Record, &'static str> {
         let length = varint::take_int(&mut self.rest).ok_or("its length is no varint")?;
         let length = usize::try_from(length).map_err(|_| "its length is negative")?;
@@ -63,9 +81,9 @@ impl<'a> Cursor<'a> {
             return Err("it is longer than the batch");
         }
         let (record, rest) = self.rest.split_at(length);
-        let mut cursor = Cursor { body: self.body, rest: record };
-        self.rest = rest;
+        let mut cursor = Cursor { body: self.body, rest: record, room: self.room };
         let record = cursor.take_fields(header)?;
+        (self.rest, self.room) = (rest, cursor.room);
         match cursor.rest.is_empty() {
             true => Ok(record),
             false => Err("it is shorter than its length"),
@@ -98,6 +116,9 @@ impl<'a> Cursor<'a> {
         let count = usize::try_from(count).map_err(|_| "its header count is negative")?;
         if count > self.rest.len() / HEADER_BYTES_MIN {
             return Err("it has not the headers that it counts");
+        }
+        if !self.pays_for::<Header>(count) {
+            return Err("its headers take more room than a batch may");
         }
         let mut headers = Vec::with_capacity(count);
         for _ in 0..count {

@@ -173,3 +173,22 @@ proptest! {
         }
     }
 }
+
+/// Records of seven bytes, of which a compressed batch of a megabyte may hold millions, would take gigabytes.
+#[test]
+fn records_that_take_much_more_than_their_bytes_count_against_the_cap() {
+    let cap = 1 << 20;
+    for codec in Compression::ALL {
+        let mut builder = BatchBuilder::new(codec);
+        (0..cap / 20).for_each(|_| _ = builder.push(0, None, None, &[]));
+        let refused = Err(BatchError::DecompressedTooLarge { max: cap });
+        let expected = if codec == Compression::None { Ok(cap / 20) } else { refused };
+        let batch = builder.build();
+        assert_eq!(decode_records(&batch, cap).map(|records| records.len()), expected, "{}", codec.name());
+
+        let headers = vec![(&b""[..], None); cap / 20];
+        builder.push(0, None, None, &headers);
+        let decoded = decode_records(&builder.build(), cap);
+        assert_eq!(decoded.is_ok(), codec == Compression::None, "{}", codec.name());
+    }
+}
