@@ -1,0 +1,111 @@
+use bytes::{Buf, Bytes, BytesMut};
+use wire::FRAME_BYTES_MIN;
+
+/// What has come of a connection's requests and was not taken yet: frames, each behind its length.
+///
+/// What a client only claims takes no memory: the room doubles with what has come, unless this client has sent as large a
+/// frame before.
+pub struct Incoming {
+    bytes: BytesMut,
+    frame_bytes_max: usize,
+    /// The size of the last frame: the next read makes room for one like it.
+    frame_bytes_last: usize,
+    /// How much is read at once, at least.
+    read_room: usize,
+}
+
+/// A length that no frame has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request claims {claimed} bytes, allowed are {FRAME_BYTES_MIN} to {max}")]
+pub struct LengthError {
+    pub claimed: i32,
+    pub max: usize,
+}
+
+/// Room for a read when nothing is known yet.
+const READ_BYTES: usize = 64 << 10;
+/// What it grows to while the reads fill it.
+const READ_BYTES_MAX: usize = 256 << 10;
+/// Room is made for a large frame at once up to this; beyond, it grows as the bytes come.
+const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
+
+impl Incoming {
+    pub fn new(frame_bytes_max: usize) -> Self {
+        Self { bytes: BytesMut::new(), frame_bytes_max, frame_bytes_last: 0, read_room: READ_BYTES }
+    }
+
+    /// Reads once, by `read` into the room that was made for it, and says how much that was. Zero is the end.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read<E>(&mut self, read: impl FnOnce(&mut BytesMut) -> Result<usize, E>) -> Result<usize, E> {
+        let earned = self.read_room.max(self.bytes.len()).max(self.frame_bytes_last);
+        let room = self.missing().clamp(self.read_room, earned.min(READ_AHEAD_BYTES_MAX));
+        self.bytes.reserve(room);
+        let count = read(&mut self.bytes)?;
+        if count > 0 && self.bytes.len() == self.bytes.capacity() {
+            // There was more than fitted: a client that pipelines is read in larger pieces.
+            self.read_room = (self.read_room * 2).min(READ_BYTES_MAX);
+        }
+        Ok(count)
+    }
+
+    /// Whether another read is worth it before anything is done with what the last one brought: of a large frame.
+    pub(crate) fn wants_more(&self, read: usize) -> bool {
+        self.missing() > 0 && self.bytes.len() >= READ_BYTES && read >= READ_BYTES
+    }
+
+    /// Takes the frame that stands whole at the front, without its length.
+    ///
+    /// # Errors
+    /// There will never be one.
+    pub fn take_frame(&mut self) -> Result<Option<Bytes>, LengthError> {
+        let Some(length) = self.whole_frame()? else { return Ok(None) };
+        self.bytes.advance(4);
+        self.frame_bytes_last = length + 4;
+        Ok(Some(self.bytes.split_to(length).freeze()))
+    }
+
+    pub(crate) fn has_frame(&self) -> Result<bool, LengthError> {
+        Ok(self.whole_frame()?.is_some())
+    }
+
+    /// The length of the frame that stands whole at the front.
+    fn whole_frame(&self) -> Result<Option<usize>, LengthError> {
+        let Some(claimed) = self.claimed_length() else { return Ok(None) };
+        let max = self.frame_bytes_max;
+        let length = usize::try_from(claimed)
+            .ok()
+            .filter(|l| (FRAME_BYTES_MIN..=max).contains(l))
+            .ok_or(LengthError { claimed, max })?;
+        Ok((self.bytes.len() >= length + 4).then_some(length))
+    }
+
+    /// How many bytes of the frame that has begun are not here yet; a guess while not even its length is.
+    fn missing(&self) -> usize {
+        match self.claimed_length() {
+            None => self.frame_bytes_last,
+            Some(claimed) => {
+                let claimed = usize::try_from(claimed).unwrap_or(0).min(self.frame_bytes_max);
+                (claimed + 4).saturating_sub(self.bytes.len())
+            }
+        }
+    }
+
+    /// How many bytes are missing of a frame whose length is known.
+    pub(crate) fn rest(&self) -> usize {
+        if self.claimed_length().is_some() { self.missing() } else { 0 }
+    }
+
+    fn claimed_length(&self) -> Option<i32> {
+        self.bytes.first_chunk::<4>().map(|b| i32::from_be_bytes(*b))
+    }
+
+    pub(crate) fn holds_idle_buffer(&self) -> bool {
+        self.bytes.is_empty() && self.bytes.capacity() > 0
+    }
+
+    pub(crate) fn release(&mut self) {
+        *self = Self::new(self.frame_bytes_max);
+    }
+}
