@@ -71,7 +71,7 @@ pub(crate) fn load_epochs(path: &Path) -> std::io::Result<Option<EpochCache>> {
     Ok(decoded.ok())
 }
 
-fn decode_epochs(text: &str) -> Result<EpochCache, String> {
+pub(crate) fn decode_epochs(text: &str) -> Result<EpochCache, String> {
     let mut entries = Vec::new();
     for line in lines(text)? {
         let entry = || {

@@ -13,6 +13,7 @@ mod error;
 mod file_cache;
 mod flush;
 mod follow;
+mod formats;
 mod incarnation;
 mod index;
 mod log;
@@ -42,6 +43,8 @@ pub use error::{AppendError, DataDirError, LogError, ReadError};
 pub use file_cache::FileCache;
 pub use flush::Unflushed;
 pub use follow::AppendedAsFollower;
+#[doc(hidden)]
+pub use formats::FileFormat;
 pub use incarnation::{Incarnation, Proof, boot_id, proof};
 pub use log::Log;
 pub use meta_properties::MetaProperties;

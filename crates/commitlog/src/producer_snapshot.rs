@@ -65,6 +65,20 @@ pub(crate) fn remove(dir: &Path, offset: Offset) -> io::Result<()> {
     Ok(())
 }
 
+/// A snapshot that was read, as it would be written.
+pub(crate) fn rewritten(content: &[u8]) -> Option<Vec<u8>> {
+    decode(content, None).map(|producers| encode(&producers))
+}
+
+/// The same of the file beside it.
+pub(crate) fn rewritten_batches(content: &[u8]) -> Option<Vec<u8>> {
+    let mut producers = Producers::new();
+    for (id, batches) in decode_batches(content)? {
+        producers.restore(id, ProducerEpoch(0), batches, 0);
+    }
+    Some(encode_batches(&producers))
+}
+
 fn encode(producers: &Producers) -> Vec<u8> {
     let mut body = Vec::with_capacity(4 + producers.len() * ENTRY_BYTES);
     body.extend_from_slice(&(producers.len() as i32).to_be_bytes());

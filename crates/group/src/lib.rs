@@ -38,3 +38,9 @@ pub use topics::Topics;
 pub use turn::Moment;
 
 use group::Kept;
+
+/// Whether a member of the classic protocol may have said this of what it wants, and of what it has: for fuzzing.
+#[doc(hidden)]
+pub fn reads_embedded(bytes: &[u8]) -> (bool, bool) {
+    (migrate::Embedded::subscription(bytes).is_ok(), migrate::Embedded::assignment(bytes).is_ok())
+}
