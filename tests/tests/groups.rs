@@ -60,8 +60,7 @@ async fn commit(kafka: &KafkaClient, group: &str, offset: i64) -> i16 {
     }
 }
 
-/// The position of `t-0`, or the error.
-async fn fetched(kafka: &KafkaClient, group: &str) -> Result<i64, i16> {
+fn positions_of(group: &str) -> OffsetFetchRequest {
     let topic = OffsetFetchRequestTopics::default()
         .with_name(WireTopicName(text("t")))
         .with_partition_indexes(vec![0]);
@@ -69,8 +68,12 @@ async fn fetched(kafka: &KafkaClient, group: &str) -> Result<i64, i16> {
         .with_group_id(GroupId(text(group)))
         .with_member_epoch(-1)
         .with_topics(Some(vec![topic]));
-    let request = OffsetFetchRequest::default().with_groups(vec![asked]);
-    let answer = kafka.call(request).await.map_err(|_| ResponseError::RequestTimedOut.code())?;
+    OffsetFetchRequest::default().with_groups(vec![asked])
+}
+
+/// The position of `t-0`, or the error.
+async fn fetched(kafka: &KafkaClient, group: &str) -> Result<i64, i16> {
+    let answer = kafka.call(positions_of(group)).await.map_err(|_| ResponseError::RequestTimedOut.code())?;
     let group = &answer.groups[0];
     match group.error_code {
         0 => Ok(group.topics[0].partitions[0].committed_offset),
@@ -239,6 +242,26 @@ async fn a_coordinator_that_was_paused_does_not_answer_with_what_was() {
     cluster.process(&node(paused)).signal(Signal::CONT);
     let answers = asked.await.unwrap();
     assert!(answers.iter().all(|a| *a != Ok(1)), "rewound: {answers:?}");
+}
+
+/// librdkafka reads no partition any more whose position it was refused: it was told that there is no coordinator while one
+/// was being replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_positions_is_told_them_by_the_coordinators_successor() {
+    let mut cluster = Cluster::start(ClusterSpec { controllers: 1, storage_nodes: 3, gateways: 1 }).await;
+    assert_eq!(cluster.kafka(0).create_topic("t", 1).await, 0);
+    let paused = coordinated(&cluster, 0, "g").await;
+    assert_eq!(commit(&cluster.kafka(paused), "g", 7).await, 0);
+    let gateway = cluster.through(0);
+    assert_eq!(fetched(&gateway, "g").await, Ok(7));
+    cluster.process(&node(paused)).signal(Signal::STOP);
+    assert_eq!(fetched(&gateway, "g").await, Ok(7), "while it is replaced");
+    cluster.process(&node(paused)).signal(Signal::CONT);
+    // A node that does not coordinate the group ends the connection, after which every client asks anew.
+    let now = coordinated(&cluster, (paused + 1) % 3, "g").await;
+    let other = cluster.kafka((now + 1) % 3);
+    let refused = other.call(positions_of("g")).await;
+    assert!(refused.is_err(), "{refused:?}");
 }
 
 /// Heartbeats were held until a controller answered: while the only one was away, clients lost their sessions.

@@ -14,6 +14,7 @@ mod home;
 mod kept;
 mod list;
 mod migrate;
+pub mod offset_fetch;
 mod offsets;
 mod refuse;
 mod step;

@@ -22,7 +22,7 @@ use group::{Answer, Call, Caller, GroupConfig, OFFSETS_TOPIC, Token, partition_o
 use metadata::{Delta, Image};
 use parking_lot::Mutex;
 use rpc::{ControllerClient, WatchedImage};
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wire::ResponseError;
 
@@ -31,6 +31,9 @@ use crate::{assurance::Assurance, disk::DiskGuard, store::Store};
 
 /// How long a controller has to answer, and how long one that did not is left alone.
 const CONTROLLER_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Who asks for positions waits no longer for them to be read.
+const LOADED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All coordinators of this node.
 pub(crate) struct Groups {
@@ -51,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) disk: Arc<DiskGuard>,
     pub(crate) config: GroupConfig,
     topics: Arc<KnownTopics>,
+    /// Some coordinator has loaded, or has ended.
+    loaded: Arc<Notify>,
     hearing: Arc<Hearing>,
 }
 
@@ -73,8 +78,8 @@ impl Groups {
         disk: Arc<DiskGuard>,
         (config, partitions): (GroupConfig, i32),
     ) -> Self {
-        let context =
-            Context { image, assurance, disk, config, topics: Arc::default(), hearing: Arc::default() };
+        let (topics, loaded, hearing) = (Arc::default(), Arc::default(), Arc::default());
+        let context = Context { image, assurance, disk, config, topics, loaded, hearing };
         Self {
             context,
             store,
@@ -195,11 +200,26 @@ impl Groups {
 
     /// Asks the coordinator of `group`. `None`: the connection had better end, since no answer is known.
     pub(crate) async fn call(&self, group: &str, caller: Caller, call: Call) -> Option<Answer> {
-        match self.coordinator(group) {
+        match self.coordinator_for(group, &call).await {
             Coordinator::Here(shard) => shard.call(caller, call, self.token()).await,
             Coordinator::Loading => Some(call.refused(ResponseError::CoordinatorLoadInProgress)),
             Coordinator::Elsewhere(_) => Some(call.refused(ResponseError::NotCoordinator)),
             Coordinator::Nowhere => Some(call.refused(ResponseError::CoordinatorNotAvailable)),
+        }
+    }
+
+    /// Who asks for positions waits while they are read: see [`group::offset_fetch::has_moved`].
+    async fn coordinator_for(&self, group: &str, call: &Call) -> Coordinator {
+        let deadline = Instant::now() + LOADED_WITHIN;
+        loop {
+            let loaded = self.context.loaded.notified();
+            tokio::pin!(loaded);
+            loaded.as_mut().enable();
+            let found = self.coordinator(group);
+            let waits = matches!((&found, call), (Coordinator::Loading, Call::OffsetFetch(_)));
+            if !waits || tokio::time::timeout_at(deadline, loaded).await.is_err() {
+                return found;
+            }
         }
     }
 

@@ -120,7 +120,8 @@ async fn ask_at<R: GroupRequest>(
     })
 }
 
-async fn replaced(front: &Front, target: Target, route: &Route) {
+/// Resolves once somebody else coordinates, and an answer that was on its way has had its time.
+pub(super) async fn replaced(front: &Front, target: Target, route: &Route) {
     moved(&front.image, target, route).await;
     tokio::time::sleep(GRACE).await;
 }

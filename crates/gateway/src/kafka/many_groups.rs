@@ -5,10 +5,16 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 use transport::{CallError, Reply};
 use wire::{FrameError, Request, RequestFrame, ResponseError};
 
-use super::{coordinator::seat, front::Front, reply::later};
+use super::{
+    coordinator::{replaced, seat},
+    front::Front,
+    reply::later,
+};
+use crate::routing::{Route, Target};
 
 /// A request about groups that may live in different places.
 pub(super) trait ManyGroups: Request + Send + Sync + 'static {
@@ -23,6 +29,11 @@ pub(super) trait ManyGroups: Request + Send + Sync + 'static {
     fn response(answers: Vec<Self::Answered>) -> Self::Response;
 }
 
+/// Who may ask again is asked for so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two rounds of asking.
+const PAUSE: Duration = Duration::from_millis(50);
+
 pub(super) fn handle<R: ManyGroups>(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, FrameError>
 where
     R::Response: Send,
@@ -33,19 +44,68 @@ where
 }
 
 /// Asks every coordinator for its own, and puts the answers together in the request's order.
-pub(super) async fn answer<R: ManyGroups>(front: &Front, request: &R, version: i16) -> R::Response {
+async fn answer<R: ManyGroups>(front: &Front, request: &R, version: i16) -> R::Response {
     let groups = request.groups();
-    let by_coordinator = by_coordinator(front, &groups);
-    let asking = by_coordinator.iter().map(|(address, places)| {
+    let all: Vec<usize> = (0..groups.len()).collect();
+    let mut answers: Vec<Option<R::Answered>> = vec![None; groups.len()];
+    ask(front, request, version, &groups, &all, &mut answers).await;
+    whole(request, answers)
+}
+
+/// The same of what changes nothing: groups whose coordinator is gone are asked about until it has a successor. `None`: it has
+/// none in time.
+pub(super) async fn answer_at_last<R: ManyGroups>(
+    front: &Front,
+    request: &R,
+    version: i16,
+    is_elsewhere: impl Fn(&R::Answered) -> bool,
+) -> Option<R::Response> {
+    let groups = request.groups();
+    let mut open: Vec<usize> = (0..groups.len()).collect();
+    let mut answers: Vec<Option<R::Answered>> = vec![None; groups.len()];
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        ask(front, request, version, &groups, &open, &mut answers).await;
+        open.retain(|place| answers[*place].as_ref().is_none_or(&is_elsewhere));
+        if open.is_empty() {
+            return Some(whole(request, answers));
+        }
+        if Instant::now() >= deadline || front.stopping.is_cancelled() {
+            return None;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn whole<R: ManyGroups>(request: &R, answers: Vec<Option<R::Answered>>) -> R::Response {
+    let missing = |place| request.refused(place, ResponseError::CoordinatorNotAvailable);
+    let answers = answers.into_iter().enumerate().map(|(place, a)| a.unwrap_or_else(|| missing(place)));
+    R::response(answers.collect())
+}
+
+/// Asks about the groups at these places.
+async fn ask<R: ManyGroups>(
+    front: &Front,
+    request: &R,
+    version: i16,
+    groups: &[String],
+    places: &[usize],
+    answers: &mut [Option<R::Answered>],
+) {
+    let by_coordinator = by_coordinator(front, groups, places);
+    let asking = by_coordinator.values().map(|Seated { seat, places }| {
         let about = request.about(places);
         async move {
-            let address = address.as_deref()?;
-            Some(front.upstream.call(address, about, version, Duration::ZERO).await)
+            let (target, route) = seat.as_ref()?;
+            tokio::select! {
+                biased;
+                answer = front.upstream.call(&route.address, about, version, Duration::ZERO) => Some(answer),
+                () = replaced(front, *target, route) => None,
+            }
         }
     });
     let came = join_all(asking).await;
-    let mut answers: Vec<Option<R::Answered>> = groups.iter().map(|_| None).collect();
-    for (places, came) in by_coordinator.values().zip(came) {
+    for (Seated { places, .. }, came) in by_coordinator.values().zip(came) {
         let code = match came {
             Some(Ok(response)) => {
                 let mut of_these: HashMap<String, VecDeque<R::Answered>> = HashMap::new();
@@ -68,18 +128,25 @@ pub(super) async fn answer<R: ManyGroups>(front: &Front, request: &R, version: i
             answers[*place] = Some(request.refused(*place, code));
         }
     }
-    let missing = |place| request.refused(place, ResponseError::CoordinatorNotAvailable);
-    let answers = answers.into_iter().enumerate().map(|(place, a)| a.unwrap_or_else(|| missing(place)));
-    R::response(answers.collect())
+}
+
+/// Groups with the same coordinator.
+#[derive(Default)]
+struct Seated {
+    /// Of the first of them; `None`: nobody coordinates them.
+    seat: Option<(Target, Route)>,
+    places: Vec<usize>,
 }
 
 /// The places of the groups, by the address of their coordinators; those of whom there is none have `None`.
-fn by_coordinator(front: &Front, groups: &[String]) -> BTreeMap<Option<String>, Vec<usize>> {
+fn by_coordinator(front: &Front, groups: &[String], places: &[usize]) -> BTreeMap<Option<String>, Seated> {
     let image = front.image.load();
-    let mut by_coordinator: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
-    for (place, group) in groups.iter().enumerate() {
-        let address = seat(&image, group).map(|(_, route)| route.address);
-        by_coordinator.entry(address).or_default().push(place);
+    let mut by_coordinator: BTreeMap<Option<String>, Seated> = BTreeMap::new();
+    for place in places {
+        let seat = seat(&image, &groups[*place]);
+        let address = seat.as_ref().map(|(_, route)| route.address.clone());
+        let seated = by_coordinator.entry(address).or_insert_with(|| Seated { seat, places: Vec::new() });
+        seated.places.push(*place);
     }
     by_coordinator
 }

@@ -1,56 +1,36 @@
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use group::offset_fetch;
 use transport::Reply;
 use wire::{
     FrameError, RequestFrame, ResponseError,
-    messages::{
-        OffsetFetchRequest, OffsetFetchResponse,
-        offset_fetch_response::{
-            OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
-        },
-    },
+    messages::{OffsetFetchRequest, OffsetFetchResponse, offset_fetch_response::OffsetFetchResponseGroup},
 };
 
 use super::{
-    coordinator::{self, GroupRequest},
     front::Front,
     many_groups::{self, ManyGroups},
+    reply::encoded,
 };
 
-/// One request may be about many groups from this version on.
-const WITH_GROUPS: i16 = 8;
-/// The answer has an error of its own from this version on, to [`WITH_GROUPS`].
-const WITH_CODE: i16 = 2;
-const NONE: i64 = -1;
+/// The newest version, in which the nodes are asked.
+const NEWEST: i16 = 9;
 
-pub(super) fn handle(front: &Arc<Front>, frame: RequestFrame) -> Result<Reply, FrameError> {
-    match frame.version >= WITH_GROUPS {
-        true => many_groups::handle::<OffsetFetchRequest>(front, &frame),
-        false => coordinator::handle::<OffsetFetchRequest>(front, frame),
-    }
-}
-
-impl GroupRequest for OffsetFetchRequest {
-    fn group(&self) -> &str {
-        &self.group_id
-    }
-
-    fn refused(&self, code: ResponseError, version: i16) -> OffsetFetchResponse {
-        let topics = self.topics.iter().flatten().map(|topic| {
-            let partitions = topic.partition_indexes.iter().map(|index| {
-                OffsetFetchResponsePartition::default()
-                    .with_partition_index(*index)
-                    .with_committed_offset(NONE)
-                    .with_metadata(Some(Default::default()))
-                    .with_error_code(code.code())
-            });
-            OffsetFetchResponseTopic::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions.collect())
-        });
-        let response = OffsetFetchResponse::default().with_topics(topics.collect());
-        response.with_error_code(if version >= WITH_CODE { code.code() } else { 0 })
-    }
+/// Asks until each group has a coordinator that answers: see [`group::offset_fetch::has_moved`]. If that takes too long the
+/// connection ends.
+pub(super) fn handle(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, FrameError> {
+    let (version, id) = (frame.version, frame.correlation_id);
+    let request: OffsetFetchRequest = offset_fetch::newer(frame.decode_body()?, version);
+    wire::check_group_count(request.groups.len())?;
+    let front = front.clone();
+    let answer = async move {
+        let is_elsewhere = |group: &OffsetFetchResponseGroup| offset_fetch::is_elsewhere(group.error_code);
+        let answer = many_groups::answer_at_last(&front, &request, NEWEST, is_elsewhere).await;
+        let gone = || FrameError::Malformed { part: "response", reason: "no coordinator answers".to_owned() };
+        encoded(&offset_fetch::older(answer.ok_or_else(gone)?, version), version, id)
+    };
+    Ok(Reply::Later(answer.boxed()))
 }
 
 impl ManyGroups for OffsetFetchRequest {
@@ -85,22 +65,10 @@ impl ManyGroups for OffsetFetchRequest {
 
 #[cfg(test)]
 mod tests {
-    use wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
+    use wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 
     use super::*;
     use crate::kafka::text;
-
-    #[test]
-    fn a_missing_coordinator_is_said_in_every_version() {
-        let topic = OffsetFetchRequestTopic::default().with_partition_indexes(vec![0, 1]);
-        let request = OffsetFetchRequest::default().with_topics(Some(vec![topic]));
-        for version in 1..WITH_GROUPS {
-            let answer = GroupRequest::refused(&request, ResponseError::NotCoordinator, version);
-            assert!(wire::encode_response(&answer, version, 1).is_ok(), "version {version}");
-            assert!(answer.topics[0].partitions.iter().all(|p| p.error_code == 16));
-            assert_eq!(answer.error_code, if version >= 2 { 16 } else { 0 });
-        }
-    }
 
     #[test]
     fn each_coordinator_is_asked_for_its_own_groups() {

@@ -70,7 +70,7 @@ impl Handler for Session {
             }
             ApiKey::OffsetCommit => coordinator::handle::<OffsetCommitRequest>(front, frame),
             ApiKey::OffsetDelete => coordinator::handle::<OffsetDeleteRequest>(front, frame),
-            ApiKey::OffsetFetch => offset_fetch::handle(front, frame),
+            ApiKey::OffsetFetch => offset_fetch::handle(front, &frame),
             ApiKey::DescribeGroups => many_groups::handle::<DescribeGroupsRequest>(front, &frame),
             ApiKey::DeleteGroups => many_groups::handle::<DeleteGroupsRequest>(front, &frame),
             ApiKey::ConsumerGroupDescribe => {

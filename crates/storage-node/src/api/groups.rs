@@ -1,12 +1,11 @@
 //! What is asked of a group's coordinator: decoded, taken to it, and its answer written.
 
 mod many;
-mod offset_fetch;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use futures_util::FutureExt;
-use group::{Answer, Call, Caller};
+use group::{Answer, Call, Caller, offset_fetch};
 use transport::{Reply, Response};
 use wire::{ApiKey, Encoded, FrameError, RequestFrame};
 
@@ -50,7 +49,9 @@ pub(crate) fn handle(
             many::Groups::Many => Some(many::answer(&broker, &caller, call).await),
             many::Groups::All => Some(many::answer_all(&broker, &caller, &call).await),
         };
-        // The connection ends: the coordinator is gone with the question.
+        let answer = answer
+            .filter(|answer| !matches!(answer, Answer::OffsetFetch(told) if offset_fetch::has_moved(told)));
+        // The connection ends: the coordinator is gone with the question, or its answer would not be understood.
         let gone =
             || FrameError::Malformed { part: "response", reason: "nobody answers any more".to_owned() };
         Ok(Response::from(write(answer.ok_or_else(gone)?, version, id)?))

@@ -84,6 +84,7 @@ impl Shard {
     /// Somebody else coordinates these groups now: whoever waits here is sent there.
     pub(super) fn end(&self) {
         self.ended.cancel();
+        self.context.loaded.notify_waiters();
         let mut inner = self.inner.lock();
         let unanswered = inner.groups.take().map(|mut groups| groups.give_up(ResponseError::NotCoordinator));
         for (token, answer) in unanswered.into_iter().flatten() {
@@ -165,6 +166,8 @@ impl Shard {
             return;
         }
         self.carry_out(&mut inner, step);
+        drop(inner);
+        self.context.loaded.notify_waiters();
     }
 
     /// Does what is due; when it wants to be called again.

@@ -1,3 +1,5 @@
+//! OffsetFetch in its older versions, which ask for one group only, and in the newer ones (KIP-709).
+
 use wire::{
     ResponseError,
     messages::{
@@ -15,7 +17,7 @@ const MANY_FROM: i16 = 8;
 const ERROR_FROM: i16 = 2;
 
 /// The request in its newer form.
-pub(super) fn newer(request: OffsetFetchRequest, version: i16) -> OffsetFetchRequest {
+pub fn newer(request: OffsetFetchRequest, version: i16) -> OffsetFetchRequest {
     if version >= MANY_FROM {
         return request;
     }
@@ -35,7 +37,7 @@ pub(super) fn newer(request: OffsetFetchRequest, version: i16) -> OffsetFetchReq
 }
 
 /// The answer in the form of the version that was asked in.
-pub(super) fn older(answer: OffsetFetchResponse, version: i16) -> OffsetFetchResponse {
+pub fn older(answer: OffsetFetchResponse, version: i16) -> OffsetFetchResponse {
     if version >= MANY_FROM {
         return answer;
     }
@@ -63,6 +65,24 @@ fn topics_of(group: OffsetFetchResponseGroup) -> Vec<OffsetFetchResponseTopic> {
         OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
     });
     older.collect()
+}
+
+/// Whether somebody else coordinates the group, or nobody does for now. librdkafka takes such an answer for the end of the
+/// matter (`rd_kafka_assignment_apply_offsets`): its consumer never reads the partitions that it asked about. Where a connection
+/// ends it asks again, as all clients do.
+pub fn has_moved(answer: &OffsetFetchResponse) -> bool {
+    answer.groups.iter().any(|group| is_elsewhere(group.error_code))
+}
+
+/// The same of one group's error code.
+pub fn is_elsewhere(error_code: i16) -> bool {
+    [
+        ResponseError::NotCoordinator,
+        ResponseError::CoordinatorNotAvailable,
+        ResponseError::CoordinatorLoadInProgress,
+    ]
+    .iter()
+    .any(|error| error.code() == error_code)
 }
 
 #[cfg(test)]
