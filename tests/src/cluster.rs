@@ -179,6 +179,11 @@ impl Cluster {
         self.running.get_mut(name).unwrap_or_else(|| panic!("{name} is not running"))
     }
 
+    /// The process id of everything that runs, by name.
+    pub fn pids(&self) -> BTreeMap<String, u32> {
+        self.running.iter().map(|(name, process)| (name.clone(), process.pid())).collect()
+    }
+
     /// kill -9.
     pub fn kill(&mut self, name: &str) {
         self.process(name).kill();

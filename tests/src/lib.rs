@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod bench;
 pub mod clients;
 mod cluster;
 pub mod consumer;
@@ -11,7 +12,9 @@ mod rest;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use kafka::{KafkaClient, batch_of, sequenced_batch};
-pub use process::{Process, binary, cpu_seconds, free_port, resident_bytes, touch_memory};
+pub use process::{
+    Process, binary, cpu_seconds, free_port, peak_resident_bytes, resident_bytes, touch_memory,
+};
 pub use rest::Rest;
 
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@
 //!  failover, many_partitions ── load; replication_cost: measurements on the same site
 //! ```
 
-mod admin;
+pub(crate) mod admin;
 mod arena;
 mod checker;
 mod damage;
@@ -21,7 +21,7 @@ mod groups;
 mod high_watermarks;
 mod history;
 mod librdkafka;
-mod load;
+pub(crate) mod load;
 mod many_partitions;
 mod network;
 mod options;

@@ -1,0 +1,119 @@
+//! A member of a group as a process of its own, so that it can be killed. What it is given it writes to its output, and it
+//! leaves the group when its input ends.
+//!
+//! ```text
+//!  d NANOSECONDS PARTITION     a record was delivered
+//!  o PARTITION,PARTITION       what it owns has changed
+//!  e TEXT                      an error of the client
+//! ```
+
+use std::{
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+use rdkafka::{
+    Message,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer},
+};
+
+use super::pauses::now_ns;
+
+/// The protocol of a group, and with the classic one, its assignor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The consumer protocol (KIP-848): the coordinator assigns.
+    Consumer,
+    /// The classic protocol with `range`: everything is given up at each rebalance.
+    Eager,
+    /// The classic protocol with `cooperative-sticky`.
+    Cooperative,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    #[arg(long)]
+    pub bootstrap: String,
+    #[arg(long)]
+    pub group: String,
+    #[arg(long)]
+    pub topic: String,
+    #[arg(long)]
+    pub kind: Kind,
+    #[arg(long)]
+    pub poll_ms: u64,
+    /// Of the classic protocol, where the client decides; as are heartbeats.
+    #[arg(long)]
+    pub session_ms: u64,
+    #[arg(long)]
+    pub heartbeat_ms: u64,
+}
+
+/// How often a member looks at what it owns.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Reads until the input ends.
+///
+/// # Errors
+/// The consumer cannot be made, or nobody listens any more.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let consumer = consumer(options)?;
+    consumer.subscribe(&[&options.topic])?;
+    let leave = Arc::new(AtomicBool::new(false));
+    std::thread::spawn({
+        let leave = leave.clone();
+        move || {
+            let _ = std::io::stdin().read(&mut [0]);
+            leave.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let (mut looked, mut owned) = (Instant::now(), Vec::new());
+    while !leave.load(Ordering::Relaxed) {
+        match consumer.poll(Duration::from_millis(options.poll_ms)) {
+            Some(Ok(message)) => writeln!(out, "d {} {}", now_ns(), message.partition())?,
+            Some(Err(error)) => writeln!(out, "e {error}")?,
+            None => {}
+        }
+        if looked.elapsed() < LOOK {
+            continue;
+        }
+        looked = Instant::now();
+        let now: Vec<i32> = consumer
+            .assignment()
+            .map_or_else(|_| Vec::new(), |a| a.elements().iter().map(|e| e.partition()).collect());
+        if now != owned {
+            let list: Vec<String> = now.iter().map(i32::to_string).collect();
+            writeln!(out, "o {}", list.join(","))?;
+            owned = now;
+        }
+        out.flush()?;
+    }
+    // It commits and leaves.
+    drop(consumer);
+    Ok(())
+}
+
+/// As an application would have it, but for the shorter wait of a fetch.
+fn consumer(options: &Options) -> anyhow::Result<BaseConsumer> {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", &options.bootstrap).set("group.id", &options.group);
+    config.set("auto.offset.reset", "latest").set("fetch.wait.max.ms", options.poll_ms.to_string());
+    match options.kind {
+        Kind::Consumer => config.set("group.protocol", "consumer"),
+        Kind::Eager => config.set("partition.assignment.strategy", "range"),
+        Kind::Cooperative => config.set("partition.assignment.strategy", "cooperative-sticky"),
+    };
+    if options.kind != Kind::Consumer {
+        config.set("session.timeout.ms", options.session_ms.to_string());
+        config.set("heartbeat.interval.ms", options.heartbeat_ms.to_string());
+    }
+    config.set_log_level(RDKafkaLogLevel::Error);
+    Ok(config.create()?)
+}
