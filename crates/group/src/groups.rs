@@ -233,6 +233,11 @@ impl Groups {
         self.groups.values_mut().flat_map(|group| group.classic.give_up(error)).collect()
     }
 
+    /// Members of the consumer protocol, in all groups.
+    pub fn consumers(&self) -> usize {
+        self.consumers
+    }
+
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for group in self.groups.values().filter(|group| !group.is_nothing()) {
@@ -276,7 +281,7 @@ impl Groups {
             moment,
             topics,
             patterns: &mut self.patterns,
-            members_total: self.consumers,
+            members_total: self.consumers.saturating_add(moment.members_elsewhere),
             step,
             wake_ms: None,
         };

@@ -12,6 +12,8 @@ pub struct Moment {
     pub wall_ms: i64,
     /// A new random id, used if a member id must be made.
     pub fresh: Uuid,
+    /// Members of the consumer protocol with the other coordinators of this process, which has to hear them all.
+    pub members_elsewhere: usize,
 }
 
 /// What one group has at hand while it decides, and where its decisions go.
@@ -21,7 +23,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) moment: Moment,
     pub(crate) topics: &'a dyn Topics,
     pub(crate) patterns: &'a mut Patterns,
-    /// Of the consumer protocol, in all groups of this coordinator.
+    /// Of the consumer protocol, in all groups of this coordinator and those beside it.
     pub(crate) members_total: usize,
     pub(crate) step: &'a mut Step,
     /// When the group wants its next turn, if that is earlier than what it has said before.

@@ -378,6 +378,6 @@ impl World {
 
     fn moment(&mut self, n: usize) -> Moment {
         let fresh = Uuid::from_u128(u128::from(self.fresh_id()));
-        Moment { now_ms: self.node_ms(n), wall_ms: self.now_ms() as i64, fresh }
+        Moment { now_ms: self.node_ms(n), wall_ms: self.now_ms() as i64, fresh, members_elsewhere: 0 }
     }
 }

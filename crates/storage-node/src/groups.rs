@@ -1,5 +1,6 @@
 //! The coordinators of consumer groups: one for each partition of `__consumer_offsets` that this node leads.
 
+mod config;
 mod hearing;
 mod load;
 mod shard;
@@ -11,7 +12,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +27,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wire::ResponseError;
 
+pub(crate) use self::config::group_config;
 use self::{hearing::Hearing, shard::Shard, topics::KnownTopics};
 use crate::{assurance::Assurance, disk::DiskGuard, store::Store};
 
@@ -57,6 +59,8 @@ pub(crate) struct Context {
     /// Some coordinator has loaded, or has ended.
     loaded: Arc<Notify>,
     hearing: Arc<Hearing>,
+    /// Members of the consumer protocol, with all coordinators of this node.
+    consumers: Arc<AtomicUsize>,
 }
 
 /// Where a group is coordinated.
@@ -78,8 +82,16 @@ impl Groups {
         disk: Arc<DiskGuard>,
         (config, partitions): (GroupConfig, i32),
     ) -> Self {
-        let (topics, loaded, hearing) = (Arc::default(), Arc::default(), Arc::default());
-        let context = Context { image, assurance, disk, config, topics, loaded, hearing };
+        let context = Context {
+            image,
+            assurance,
+            disk,
+            config,
+            topics: Arc::default(),
+            loaded: Arc::default(),
+            hearing: Arc::default(),
+            consumers: Arc::default(),
+        };
         Self {
             context,
             store,

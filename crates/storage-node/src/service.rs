@@ -6,7 +6,7 @@ use group::GroupConfig;
 use metadata::{Endpoint as Address, NodeRegistration};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use settings::{AdvertisedError, GroupSettings, advertised};
+use settings::{AdvertisedError, advertised};
 use telemetry::{Health, Metrics, MetricsError, serve_health};
 use tokio::{
     net::TcpListener,
@@ -24,7 +24,7 @@ use crate::{
     disk::DiskGuard,
     doubts::Doubts,
     folder::{self, FolderError},
-    groups::Groups,
+    groups::{Groups, group_config},
     home::Home,
     partition::Points,
     producer_ids::ProducerIds,
@@ -324,20 +324,6 @@ pub async fn start(
         tasks,
         watching,
     })
-}
-
-/// The settings of groups, as far as they are this node's.
-fn group_config(settings: &GroupSettings) -> GroupConfig {
-    let ms = |ms: u64| i32::try_from(ms).unwrap_or(i32::MAX);
-    GroupConfig {
-        initial_rebalance_delay_ms: settings.initial_rebalance_delay_ms,
-        session_timeout_ms_min: ms(settings.session_timeout_ms_min),
-        session_timeout_ms_max: ms(settings.session_timeout_ms_max),
-        consumer_session_timeout_ms: ms(settings.consumer_session_timeout_ms),
-        consumer_heartbeat_interval_ms: ms(settings.consumer_heartbeat_interval_ms),
-        offsets_retention_ms: settings.offsets_retention_ms,
-        ..GroupConfig::default()
-    }
 }
 
 /// A login shell's soft limit on open files is often 1,024; the hard one is what this process may really have.

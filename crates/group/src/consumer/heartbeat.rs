@@ -150,8 +150,8 @@ fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
         && request.topic_partitions.is_some()
 }
 
-/// As often as is cheap: about a thousand heartbeats a second for all members of this coordinator, and more of those
-/// that are on their way to a new assignment.
+/// As often as is cheap: about a thousand heartbeats a second for all members of all coordinators of this process, and
+/// more of those that are on their way to a new assignment.
 fn interval_ms(draft: &Draft<'_>, turn: &Turn<'_>, member: &Member) -> i32 {
     let max = turn.config.consumer_heartbeat_interval_ms.max(1);
     let calm = member.is_at(draft.target_epoch);

@@ -65,6 +65,8 @@ pub(super) struct Bench {
     pub(super) answers: BTreeMap<Token, Answer>,
     /// The log takes nothing.
     pub(super) full: bool,
+    /// Members of other coordinators beside this one.
+    pub(super) members_elsewhere: usize,
     made: u64,
 }
 
@@ -78,7 +80,16 @@ impl Bench {
         topics.make("t", 6);
         let mut groups = Groups::new(config);
         let _ = groups.loaded(0, &topics);
-        Self { groups, topics, now_ms: 0, log: Vec::new(), answers: BTreeMap::new(), full: false, made: 0 }
+        Self {
+            groups,
+            topics,
+            now_ms: 0,
+            log: Vec::new(),
+            answers: BTreeMap::new(),
+            full: false,
+            members_elsewhere: 0,
+            made: 0,
+        }
     }
 
     pub(super) fn topic(&self) -> TopicId {
@@ -88,7 +99,12 @@ impl Bench {
     pub(super) fn moment(&mut self) -> Moment {
         self.made += 1;
         let wall_ms = WALL_MS + i64::try_from(self.now_ms).unwrap();
-        Moment { now_ms: self.now_ms, wall_ms, fresh: Uuid::from_u128(0xf000 + u128::from(self.made)) }
+        Moment {
+            now_ms: self.now_ms,
+            wall_ms,
+            fresh: Uuid::from_u128(0xf000 + u128::from(self.made)),
+            members_elsewhere: self.members_elsewhere,
+        }
     }
 
     /// One call; its answer may come later.

@@ -1,7 +1,7 @@
 mod pending;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,8 @@ struct Inner {
     marked_ms: Option<u64>,
     /// When the loop means to wake up.
     armed_ms: Option<u64>,
+    /// Members that are counted among the node's.
+    consumers: usize,
 }
 
 impl Shard {
@@ -68,6 +70,7 @@ impl Shard {
             deaf_until_ms: 0,
             marked_ms: None,
             armed_ms: None,
+            consumers: 0,
         };
         let inner = Mutex::new(inner);
         Self { partition, epoch, context, inner, changed: Notify::new(), ended: CancellationToken::new() }
@@ -87,6 +90,7 @@ impl Shard {
         self.context.loaded.notify_waiters();
         let mut inner = self.inner.lock();
         let unanswered = inner.groups.take().map(|mut groups| groups.give_up(ResponseError::NotCoordinator));
+        self.count(&mut inner);
         for (token, answer) in unanswered.into_iter().flatten() {
             inner.waiting.release(token, Released::certain(answer));
         }
@@ -165,6 +169,7 @@ impl Shard {
             inner.groups = None;
             return;
         }
+        self.count(&mut inner);
         self.carry_out(&mut inner, step);
         drop(inner);
         self.context.loaded.notify_waiters();
@@ -199,8 +204,8 @@ impl Shard {
     fn tick(&self, inner: &mut Inner, now_ms: u64) {
         let topics = self.topics();
         let changed = inner.topics_version != topics.version;
+        let moment = self.moment(inner, now_ms);
         let Some(groups) = &mut inner.groups else { return };
-        let moment = moment(now_ms);
         if changed {
             inner.topics_version = topics.version;
             let step = groups.topics_changed(moment, &topics);
@@ -231,11 +236,12 @@ impl Shard {
             let mut inner = self.inner.lock();
             let now_ms = uptime_ms();
             self.hear(&mut inner, now_ms);
+            let moment = self.moment(&inner, now_ms);
             let Some(groups) = &mut inner.groups else {
                 return Some(call.refused(ResponseError::NotCoordinator));
             };
             let topics = self.topics();
-            let step = groups.step(moment(now_ms), &topics, &caller, call, token);
+            let step = groups.step(moment, &topics, &caller, call, token);
             let answered = inner.waiting.add(token);
             self.carry_out(&mut inner, step);
             answered
@@ -289,11 +295,13 @@ impl Shard {
                     if let Some(groups) = &mut inner.groups {
                         step.records.into_iter().for_each(|entry| groups.replay(entry));
                     }
+                    self.count(inner);
                 }
                 Err(error) => {
                     tracing::warn!(partition = %self.partition.name, %error, "what groups decided was not appended");
+                    let moment = self.moment(inner, now_ms);
                     if let Some(groups) = &mut inner.groups {
-                        groups.not_appended(&step, moment(now_ms));
+                        groups.not_appended(&step, moment);
                     }
                     let code = code(&error);
                     for (token, answer) in step.answers {
@@ -358,15 +366,28 @@ impl Shard {
         Ok((here.appended.last_offset.plus(1), here.flush_first))
     }
 
+    /// Counts the members here among the node's.
+    fn count(&self, inner: &mut Inner) {
+        let now = inner.groups.as_ref().map_or(0, group::Groups::consumers);
+        // Wraps where there are fewer than before, and comes out right.
+        self.context.consumers.fetch_add(now.wrapping_sub(inner.consumers), Ordering::Relaxed);
+        inner.consumers = now;
+    }
+
+    fn moment(&self, inner: &Inner, now_ms: u64) -> Moment {
+        Moment {
+            now_ms,
+            wall_ms: self::now_ms(),
+            fresh: uuid::Uuid::new_v4(),
+            members_elsewhere: self.context.consumers.load(Ordering::Relaxed).saturating_sub(inner.consumers),
+        }
+    }
+
     fn topics(&self) -> ImageTopics {
         // The version first: an image that is newer than its version is looked at again, an older one would not be.
         let version = self.context.topics.version();
         ImageTopics { image: self.context.image.load(), version }
     }
-}
-
-fn moment(now_ms: u64) -> Moment {
-    Moment { now_ms, wall_ms: self::now_ms(), fresh: uuid::Uuid::new_v4() }
 }
 
 /// What a failed append is for a group's member, as Kafka's coordinator has it.
