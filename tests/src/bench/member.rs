@@ -8,9 +8,11 @@
 //! ```
 
 use std::{
+    fs::File,
     io::{Read, Write},
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,9 +20,10 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use rdkafka::{
-    Message,
+    ClientContext, Message,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
 };
 
 use super::pauses::now_ns;
@@ -53,7 +56,28 @@ pub struct Options {
     pub session_ms: u64,
     #[arg(long)]
     pub heartbeat_ms: u64,
+    /// It works for so long without a poll, every now and then.
+    #[arg(long, default_value_t = 0)]
+    pub slow_ms: u64,
+    /// Where what librdkafka does is written to, a file for each member.
+    #[arg(long)]
+    pub debug: Option<PathBuf>,
 }
+
+/// Puts the clock of the deliveries before each line of librdkafka.
+struct Log(Option<Mutex<File>>);
+
+impl ClientContext for Log {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, message: &str) {
+        if let Some(file) = &self.0 {
+            let _ = writeln!(file.lock().unwrap(), "{} {message}", now_ns());
+        }
+    }
+
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ConsumerContext for Log {}
 
 /// How often a member looks at what it owns.
 const LOOK: Duration = Duration::from_millis(20);
@@ -74,12 +98,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
     });
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let (mut looked, mut owned) = (Instant::now(), Vec::new());
+    let (mut looked, mut worked, mut owned) = (Instant::now(), Instant::now(), Vec::new());
+    let slow = Duration::from_millis(options.slow_ms);
     while !leave.load(Ordering::Relaxed) {
         match consumer.poll(Duration::from_millis(options.poll_ms)) {
             Some(Ok(message)) => writeln!(out, "d {} {}", now_ns(), message.partition())?,
             Some(Err(error)) => writeln!(out, "e {error}")?,
             None => {}
+        }
+        if worked.elapsed() > slow * 2 {
+            std::thread::sleep(slow);
+            worked = Instant::now();
         }
         if looked.elapsed() < LOOK {
             continue;
@@ -101,7 +130,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// As an application would have it, but for the shorter wait of a fetch.
-fn consumer(options: &Options) -> anyhow::Result<BaseConsumer> {
+fn consumer(options: &Options) -> anyhow::Result<BaseConsumer<Log>> {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", &options.bootstrap).set("group.id", &options.group);
     config.set("auto.offset.reset", "latest").set("fetch.wait.max.ms", options.poll_ms.to_string());
@@ -115,5 +144,9 @@ fn consumer(options: &Options) -> anyhow::Result<BaseConsumer> {
         config.set("heartbeat.interval.ms", options.heartbeat_ms.to_string());
     }
     config.set_log_level(RDKafkaLogLevel::Error);
-    Ok(config.create()?)
+    if options.debug.is_some() {
+        config.set("debug", "cgrp,topic,fetch,consumer").set_log_level(RDKafkaLogLevel::Debug);
+    }
+    let file = options.debug.as_ref().map(File::create).transpose()?;
+    Ok(config.create_with_context(Log(file.map(Mutex::new)))?)
 }

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 
 use super::{member::Options, pauses};
 
-/// The members of one group, each a process.
+/// The members of one group, each a process. Only the first is slow, if they are to be.
 pub struct Members {
     options: Options,
     running: BTreeMap<usize, Member>,
@@ -49,12 +49,16 @@ impl Members {
 
     /// One more; its number.
     pub fn join(&mut self) -> anyhow::Result<usize> {
-        let Options { bootstrap, group, topic, kind, poll_ms, session_ms, heartbeat_ms } = &self.options;
+        let Options { bootstrap, group, topic, kind, poll_ms, session_ms, heartbeat_ms, slow_ms, debug } =
+            &self.options;
+        let slow_ms = if self.next == 0 { slow_ms } else { &0 };
         let kind = kind.to_possible_value().context("it has a name")?.get_name().to_owned();
-        let numbers = [poll_ms, session_ms, heartbeat_ms].map(u64::to_string);
+        let numbers = [poll_ms, session_ms, heartbeat_ms, slow_ms].map(u64::to_string);
         let mut child = Command::new(std::env::current_exe()?)
             .args(["member", "--bootstrap", bootstrap, "--group", group, "--topic", topic, "--kind", &kind])
             .args(["--poll-ms", &numbers[0], "--session-ms", &numbers[1], "--heartbeat-ms", &numbers[2]])
+            .args(["--slow-ms", &numbers[3]])
+            .args(debug.iter().flat_map(|folder| ["--debug".into(), folder.join(log_name(group, self.next))]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -110,7 +114,7 @@ impl Members {
             }
             if let Some(owners) = last.as_ref().filter(|_| since.elapsed() > SETTLED)
                 && who.is_none_or(|who| owners.values().any(|owner| *owner == who))
-                && self.told.all_delivered_since(pauses::now_ns() - 2_000_000_000)
+                && self.told.all_delivered_since(pauses::now_ns() - 5_000_000_000)
             {
                 return Ok(owners.clone());
             }
@@ -128,6 +132,11 @@ impl Members {
         pauses::longest(&self.told.deliveries[partition as usize].lock().unwrap(), from, to)
     }
 
+    /// When a pause of that length began; to look for its cause.
+    pub fn pause_began(&self, partition: i32, pause: Duration) -> u64 {
+        pauses::began(&self.told.deliveries[partition as usize].lock().unwrap(), pause)
+    }
+
     /// What went wrong so far, by how often.
     pub fn errors(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -136,6 +145,10 @@ impl Members {
         }
         counts
     }
+}
+
+fn log_name(group: &str, number: usize) -> String {
+    format!("{group}-{number}.log")
 }
 
 impl Drop for Members {

@@ -23,6 +23,14 @@ pub fn longest(deliveries: &[u64], from: u64, to: u64) -> Duration {
     Duration::from_nanos(longest.max(open))
 }
 
+/// The last delivery before a pause of that length; 0 if there is none.
+pub fn began(deliveries: &[u64], pause: Duration) -> u64 {
+    let mut times = deliveries.to_vec();
+    times.sort_unstable();
+    let pair = times.windows(2).find(|pair| u128::from(pair[1] - pair[0]) == pause.as_nanos());
+    pair.map_or(0, |pair| pair[0])
+}
+
 /// What is told of many partitions: half of them paused no longer than the first, none longer than the second.
 pub fn median_and_longest(mut pauses: Vec<Duration>) -> String {
     pauses.sort();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -51,12 +52,18 @@ pub struct Options {
     /// How long nothing happens first.
     #[arg(long, default_value_t = 20)]
     steady_s: u64,
-    /// Of the classic protocol; the consumer protocol's is the server's, whose default is the same.
-    #[arg(long, default_value_t = 45_000)]
+    /// Of both protocols: after so long without a heartbeat a member is out.
+    #[arg(long, default_value_t = 6_000)]
     session_ms: u64,
     /// Of the classic protocol: librdkafka's default. The consumer protocol's is the coordinator's.
     #[arg(long, default_value_t = 3_000)]
     heartbeat_ms: u64,
+    /// One of the members works for so long without a poll, every now and then; its partitions do not count.
+    #[arg(long, default_value_t = 0)]
+    slow_ms: u64,
+    /// Where each member's librdkafka writes what it does.
+    #[arg(long, value_name = "DIR")]
+    debug: Option<PathBuf>,
     /// How often a member joins, leaves, and is killed.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
@@ -70,7 +77,10 @@ const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// The cluster does not start, or a group does not settle.
 pub async fn measure(options: &Options) -> anyhow::Result<()> {
     let spec = ClusterSpec { controllers: 1, storage_nodes: 3, gateways: 1 };
-    let cluster = Cluster::start_with(spec, &[("log.level", "warn")]).await;
+    let session_ms = options.session_ms.to_string();
+    let settings =
+        [("log.level", "warn"), ("storage.groups.consumer_session_timeout_ms", session_ms.as_str())];
+    let cluster = Cluster::start_with(spec, &settings).await;
     let admin = Admin::new((0..3).map(|n| cluster.kafka_address(n)).collect());
     admin.create_topic(TOPIC, options.partitions, FACTOR, &[]).await?;
     let acks = Acks::new(options.partitions);
@@ -78,8 +88,17 @@ pub async fn measure(options: &Options) -> anyhow::Result<()> {
     let writer = through_librdkafka(&admin.bootstrap(), TOPIC, options.partitions, beat, acks.clone(), None)?;
     println!(
         "{} members, {} partitions, a record each every {} ms; polls and fetches wait {} ms; sessions of {} ms.\n\
-         Pauses in ms: the median of the partitions' longest ones / the longest of all.\n",
-        options.members, options.partitions, options.beat_ms, options.poll_ms, options.session_ms
+         Pauses in ms: the median of the partitions' longest ones / the longest of all.{}\n",
+        options.members,
+        options.partitions,
+        options.beat_ms,
+        options.poll_ms,
+        options.session_ms,
+        if options.slow_ms > 0 {
+            format!(" One member, whose partitions are left out, works for {} ms at a time.", options.slow_ms)
+        } else {
+            String::new()
+        }
     );
     head(&[
         "group",
@@ -124,13 +143,15 @@ async fn measure_kind(
         poll_ms: options.poll_ms,
         session_ms: options.session_ms,
         heartbeat_ms: options.heartbeat_ms,
+        slow_ms: options.slow_ms,
+        debug: options.debug.clone(),
     };
     let mut members = Members::new(member, options.partitions);
     let mut numbers = Vec::new();
     for _ in 0..options.members {
         numbers.push(members.join()?);
     }
-    let report = Report { acks, kind, way };
+    let report = Report { acks, kind, way, slow_ms: options.slow_ms, poll_ms: options.poll_ms };
     let mut owners = members.settled(None, SETTLE_MAX).await?;
     let window = Window::open(cluster);
     tokio::time::sleep(Duration::from_secs(options.steady_s)).await;
@@ -182,16 +203,35 @@ struct Report<'a> {
     acks: &'a Acks,
     kind: Kind,
     way: Way,
+    slow_ms: u64,
+    poll_ms: u64,
 }
 
 impl Report<'_> {
     fn row(&self, what: &str, members: &Members, window: Window, before: &Owners, after: &Owners) {
         let (until, now) = (now_ns(), Instant::now());
         let moved: BTreeSet<i32> = before.keys().filter(|p| before.get(p) != after.get(p)).copied().collect();
+        let is_slow = |p: &i32| self.slow_ms > 0 && (before[p] == 0 || after[p] == 0);
         let pauses = |of_moved: bool| {
-            let these = before.keys().filter(|p| moved.contains(p) == of_moved);
+            let these = before.keys().filter(|p| moved.contains(p) == of_moved && !is_slow(p));
             median_and_longest(these.map(|p| members.pause(*p, window.ns, until)).collect())
         };
+        let stayed = before.keys().filter(|p| !moved.contains(p) && !is_slow(p));
+        let worst = stayed.map(|p| (members.pause(*p, window.ns, until), *p)).max();
+        if let Some((pause, partition)) =
+            worst.filter(|(pause, _)| pause.as_millis() as u64 > self.poll_ms * 3)
+        {
+            let writes = self.acks.gap(partition, window.begun, now);
+            let at = members.pause_began(partition, pause);
+            eprintln!(
+                "{what}: partition {partition} stayed with member {} and paused for {} ms, {} ms after the beginning (at \
+                 {at}); writes to it paused for {} ms at most",
+                before[&partition],
+                pause.as_millis(),
+                at.saturating_sub(window.ns) / 1_000_000,
+                writes.as_millis()
+            );
+        }
         let writes = before.keys().map(|p| self.acks.gap(*p, window.begun, now)).collect();
         let used = window.meter.end();
         row(&[
