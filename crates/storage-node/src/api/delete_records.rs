@@ -42,11 +42,14 @@ pub(crate) async fn answer(
     let mut deleted = Vec::new();
     let mut topics = tokio::task::block_in_place(|| {
         let topics = request.topics.iter().enumerate();
-        let topics: Vec<_> = topics.map(|(n, t)| delete_in_topic(&broker, n, t, &mut deleted)).collect();
+        let mut topics: Vec<_> = topics.map(|(n, t)| delete_in_topic(&broker, n, t, &mut deleted)).collect();
         if !deleted.is_empty()
             && let Err(error) = broker.store.write_checkpoints()
         {
             tracing::error!(%error, "checkpoints were not written");
+            for Deleted { topic, nth, .. } in deleted.drain(..) {
+                refuse(&mut topics[topic].partitions[nth], ResponseError::KafkaStorageError);
+            }
         }
         topics
     });
@@ -68,8 +71,7 @@ async fn settle(mut deleted: Vec<Deleted>, topics: &mut [DeleteRecordsTopicResul
                 Ok(_) => ResponseError::RequestTimedOut,
                 Err(error) => error.code(),
             };
-            let result = &mut topics[d.topic].partitions[d.nth];
-            (result.low_watermark, result.error_code) = (HIGH_WATERMARK, refused.code());
+            refuse(&mut topics[d.topic].partitions[d.nth], refused);
             false
         });
         if deleted.is_empty() {
@@ -77,6 +79,10 @@ async fn settle(mut deleted: Vec<Deleted>, topics: &mut [DeleteRecordsTopicResul
         }
         timed_out = tokio::time::timeout_at(deadline, waiter.notified()).await.is_err();
     }
+}
+
+fn refuse(result: &mut DeleteRecordsPartitionResult, code: ResponseError) {
+    (result.low_watermark, result.error_code) = (HIGH_WATERMARK, code.code());
 }
 
 fn delete_in_topic(
