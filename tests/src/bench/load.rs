@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::mpsc::sync_channel,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, ensure};
@@ -198,9 +198,11 @@ fn name(topic: &str) -> WireTopicName {
 fn batch(bytes: usize) -> (Bytes, i64) {
     let mut builder = BatchBuilder::new(Compression::None);
     let value = vec![b'x'; 1_024];
+    // Old records would be retention's in the middle of a run.
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
     let mut records = 0;
     while records == 0 || builder.encoded_bytes() + value.len() < bytes {
-        builder.push(1_000, None, Some(&value), &[]);
+        builder.push(now_ms, None, Some(&value), &[]);
         records += 1;
     }
     (builder.build(), records)
