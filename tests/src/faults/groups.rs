@@ -1,20 +1,17 @@
 //! Consumer groups on a run's topic: members that come and go through both paths, and what became of their positions.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use fastrand::Rng;
 use rdkafka::{
-    ClientContext, Message, TopicPartitionList,
+    ClientContext, Message, Offset, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, RDKafkaErrorCode},
 };
 
 use super::{
@@ -34,8 +31,6 @@ pub const STRUCK: &str = GROUPS[1].0;
 
 /// How often a member commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
-/// How long a member that leaves waits for the answer to its last commit.
-const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// Between two looks at the committed positions.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -63,9 +58,6 @@ struct Life {
 struct Context {
     workload: Arc<Workload>,
     group: &'static str,
-    positions: Arc<Mutex<Positions>>,
-    /// A commit was sent, and its answer has not come yet.
-    commits: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -85,17 +77,7 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.commits.store(false, Ordering::SeqCst);
-        let mut positions = self.positions.lock().unwrap();
-        for element in offsets.elements() {
-            let Some(offset) = element.offset().to_raw().filter(|offset| *offset >= 0) else { continue };
-            let certain = result.is_ok() && element.error().is_ok();
-            positions.committed(self.group, element.partition(), offset, certain);
-        }
-    }
-}
+impl ConsumerContext for Context {}
 
 impl Groups {
     /// A member that stays and one that comes and goes, in each group through each of `paths` (lists of `host:port`).
@@ -184,10 +166,6 @@ impl Life {
             }
         }
         self.commit(&consumer);
-        let patience = Instant::now() + LAST_COMMIT;
-        while consumer.context().commits.load(Ordering::SeqCst) && Instant::now() < patience {
-            self.poll(&consumer)?;
-        }
         Ok(())
     }
 
@@ -209,15 +187,26 @@ impl Life {
         Ok(())
     }
 
-    /// One commit at a time: of several on their way nobody would know which one came last.
+    /// Waits for the answer: of several commits on their way nobody would know which one came last.
     fn commit(&self, consumer: &BaseConsumer<Context>) {
-        let commits = &consumer.context().commits;
-        if commits.swap(true, Ordering::SeqCst) {
+        let Ok(position) = consumer.position() else { return };
+        let read: Vec<(i32, i64)> =
+            position.elements().iter().filter_map(|e| Some((e.partition(), e.offset().to_raw()?))).collect();
+        let mut offsets = TopicPartitionList::new();
+        for (partition, offset) in read.iter().filter(|(_, offset)| *offset >= 0) {
+            let added =
+                offsets.add_partition_offset(&self.workload.topic, *partition, Offset::Offset(*offset));
+            added.expect("a position is an offset");
+        }
+        if offsets.count() == 0 {
             return;
         }
-        let Err(error) = consumer.commit_consumer_state(CommitMode::Async) else { return };
-        commits.store(false, Ordering::SeqCst);
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset) {
+        let result = consumer.commit(&offsets, CommitMode::Sync);
+        let mut positions = self.positions.lock().unwrap();
+        for (partition, offset) in read.into_iter().filter(|(_, offset)| *offset >= 0) {
+            positions.committed(self.group, partition, offset, result.is_ok());
+        }
+        if let Err(error) = result {
             self.workload.note(format!("group {}: commit: {:?}", self.group, error.rdkafka_error_code()));
         }
     }
@@ -235,12 +224,7 @@ impl Life {
                 .set("heartbeat.interval.ms", "1000"),
             Protocol::Eager => config.set("partition.assignment.strategy", "range"),
         };
-        let context = Context {
-            workload: self.workload.clone(),
-            group: self.group,
-            positions: self.positions.clone(),
-            commits: AtomicBool::new(false),
-        };
+        let context = Context { workload: self.workload.clone(), group: self.group };
         config.create_with_context(context)
     }
 }
