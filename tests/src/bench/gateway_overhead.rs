@@ -66,7 +66,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// # Errors
 /// The cluster does not start, or does not take the load.
 pub async fn measure(options: &Options) -> anyhow::Result<()> {
-    eprintln!("touched {} GiB of memory first", crate::touch_memory(12.0));
+    let touched = tokio::task::spawn_blocking(|| crate::touch_memory(12.0)).await?;
+    eprintln!("touched {touched} GiB of memory first");
     let spec = ClusterSpec { controllers: 1, storage_nodes: NODES, gateways: 1 };
     let cluster = Cluster::start_with(spec, &[("log.level", "warn")]).await;
     let gateway = cluster.pids()["gateway-0"];
