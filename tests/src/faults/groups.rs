@@ -31,6 +31,8 @@ pub const STRUCK: &str = GROUPS[1].0;
 
 /// How often a member commits.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// librdkafka sends nothing a second time before this (`retry.backoff.ms`, less its jitter).
+const RETRY_MIN: Duration = Duration::from_millis(80);
 /// Between two looks at the committed positions.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -201,10 +203,15 @@ impl Life {
         if offsets.count() == 0 {
             return;
         }
+        let begun = Instant::now();
         let result = consumer.commit(&offsets, CommitMode::Sync);
+        let was_retried = begun.elapsed() >= RETRY_MIN;
         let mut positions = self.positions.lock().unwrap();
         for (partition, offset) in read.into_iter().filter(|(_, offset)| *offset >= 0) {
             positions.committed(self.group, partition, offset, result.is_ok());
+            if was_retried {
+                positions.copied(self.group, partition, offset);
+            }
         }
         if let Err(error) = result {
             self.workload.note(format!("group {}: commit: {:?}", self.group, error.rdkafka_error_code()));

@@ -7,7 +7,9 @@ type Place = (&'static str, i32);
 /// What is known of groups' committed positions, and where one went back.
 ///
 /// A commit whose answer did not come may be carried out later than its member gave it up, behind a newer one that came by
-/// another connection: no broker can know better, since both are of the same member. Such a step back is counted, and excused.
+/// another connection: no broker can know better, since both are of the same member. The same goes for the first copy of one
+/// that the client sent twice: the network may hold it for seconds after the connection was closed. Such a step back is
+/// counted, and excused.
 #[derive(Debug, Default)]
 pub struct Positions {
     /// The highest that was acknowledged to a member, or told to the watcher.
@@ -35,6 +37,11 @@ impl Positions {
                 self.uncertain.entry(place).or_default().insert(offset);
             }
         }
+    }
+
+    /// A commit that was answered may have been sent before, on a connection that is gone.
+    pub fn copied(&mut self, group: &'static str, partition: i32, offset: i64) {
+        self.uncertain.entry((group, partition)).or_default().insert(offset);
     }
 
     /// What a question that leaves now must at least be answered with, by partition.
@@ -97,6 +104,19 @@ mod tests {
         positions.observe("g", &floor, &told(5));
         assert!(positions.regressions.is_empty());
         assert_eq!(positions.floor("g"), told(9));
+    }
+
+    /// A node was deaf for seven seconds: the kernel delivered the first copy six seconds later, when the node coordinated
+    /// again and the member had committed more.
+    #[test]
+    fn the_first_copy_of_a_commit_that_was_sent_twice_may_come_late() {
+        let mut positions = Positions::default();
+        positions.committed("g", 0, 3, true);
+        positions.copied("g", 0, 3);
+        positions.committed("g", 0, 5, true);
+        let floor = positions.floor("g");
+        positions.observe("g", &floor, &told(3));
+        assert_eq!((positions.regressions.len(), positions.excused), (0, 1));
     }
 
     #[test]
