@@ -47,8 +47,12 @@ fuzz() {
   if ! FUZZ_SEEDS_INTO="$dir/corpus" "$(binary "$target")" >"$dir/log" 2>&1; then
     return 1
   fi
-  exec "$(binary "$target")" "$dir/corpus" -artifact_prefix="$dir/found/" -max_total_time="$seconds" -max_len=16384 \
-    -use_value_profile=1 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -reload=0 >"$dir/log" 2>&1
+  # The clock says little on a busy machine.
+  local TIMEFORMAT='stat::cpu_seconds: %U'
+  {
+    time "$(binary "$target")" "$dir/corpus" -artifact_prefix="$dir/found/" -max_total_time="$seconds" \
+      -max_len=16384 -use_value_profile=1 -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -reload=0
+  } >"$dir/log" 2>&1
 }
 
 stat() { sed -n "s/^stat::$2: *//p" "$OUT/$1/log" | tail -1; }
@@ -63,9 +67,11 @@ progress() {
 
 summary() {
   local target
-  printf '\n%-10s %12s %9s %8s %9s %16s %16s\n' target executions coverage corpus 'peak RSS' 'largest alloc.' 'largest growth'
+  printf '\n%-10s %12s %8s %9s %8s %9s %16s %16s\n' \
+    target executions 'CPU s' coverage corpus 'peak RSS' 'largest alloc.' 'largest growth'
   for target in "${TARGETS[@]}"; do
-    printf '%-10s %12s %9s %8s %6s MB %14s B %14s B\n' "$target" "$(stat "$target" number_of_executed_units)" \
+    printf '%-10s %12s %8s %9s %8s %6s MB %14s B %14s B\n' "$target" \
+      "$(stat "$target" number_of_executed_units)" "$(stat "$target" cpu_seconds)" \
       "$(last "$target" cov)" "$(last "$target" corp)" "$(stat "$target" peak_rss_mb)" \
       "$(stat "$target" largest_allocation_bytes)" "$(stat "$target" largest_growth_bytes)"
   done
@@ -73,7 +79,7 @@ summary() {
 
 found() {
   printf '\n%s: FOUND\n' "$1"
-  grep -aE 'panicked at|ALLOCATION CAP|ERROR: libFuzzer' -A 2 "$OUT/$1/log" | head -8
+  grep -aE 'panicked at|ALLOCATION CAP|ERROR: libFuzzer' -A 2 "$OUT/$1/log" | head -8 || true
   sed -n 's/.*Test unit written to /input: /p' "$OUT/$1/log"
   echo "again: scripts/fuzz.sh --replay $1 INPUT; all of it: $OUT/$1/log"
 }
@@ -81,7 +87,7 @@ found() {
 declare -A running=()
 failed=()
 # Only what was started here is ended, and it is ended with this script.
-trap 'for target in "${!running[@]}"; do kill "${running[$target]}" 2>/dev/null || true; done' EXIT
+trap 'for pid in "${running[@]}"; do pkill -P "$pid" || true; done' EXIT
 
 reap() {
   local target
