@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes what decodes bytes from outside (fuzz/README.md), guided by coverage, with the stable toolchain.
+# Fuzzes what decodes bytes from outside (crates/fuzz/README.md), guided by coverage, with the stable toolchain.
 #
 #   scripts/fuzz.sh [--minutes N] [--jobs N] [TARGET...]   all targets, or those; for N minutes together, 10 by default
 #   scripts/fuzz.sh --replay TARGET FILE                   one input that was found, once
@@ -32,7 +32,7 @@ done
 coverage=(level=4 inline-8bit-counters pc-table trace-compares)
 export RUSTFLAGS="-Cpasses=sancov-module ${coverage[*]/#/-Cllvm-args=-sanitizer-coverage-}"
 export CARGO_INCREMENTAL=0
-cargo build --quiet --release --locked --manifest-path fuzz/Cargo.toml --target "$HOST"
+cargo build --quiet --release --locked --manifest-path crates/fuzz/Cargo.toml --target "$HOST"
 binary() { echo "$CARGO_TARGET_DIR/$HOST/release/$1"; }
 
 if [[ ${#replay[@]} -gt 0 ]]; then

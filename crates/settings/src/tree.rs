@@ -76,7 +76,7 @@ pub struct StorageSettings {
     pub retention_check_interval_ms: u64,
     /// How often compaction looks for dirty logs (Kafka's `log.cleaner.backoff.ms`).
     pub compaction_check_interval_ms: u64,
-    /// The largest request that is taken, in bytes.
+    /// The largest request that is taken, in bytes; without records it has 16 MiB at most.
     pub request_bytes_max: u32,
     /// How many segment files may be open at once.
     pub open_files_max: usize,
@@ -131,7 +131,7 @@ pub struct GatewayKafkaSettings {
     pub listen: String,
     /// `host[:port]`, the one broker that clients see; the default is the bound host, so a wildcard needs one.
     pub advertised: Option<String>,
-    /// The largest request that is taken, in bytes.
+    /// The largest request that is taken, in bytes; without records it has 16 MiB at most.
     pub request_bytes_max: usize,
     /// How many bytes of requests a connection may have under way; it is read no further meanwhile.
     pub in_flight_bytes_max: usize,

@@ -56,7 +56,7 @@ impl<H: Handler> Connection<H> {
         Self {
             stream,
             peer,
-            incoming: Incoming::new(config.request_bytes_max),
+            incoming: Incoming::of_requests(config.request_bytes_max),
             config,
             handler,
             low_water: LowWater::default(),

@@ -1,5 +1,5 @@
 use bytes::{Buf, Bytes, BytesMut};
-use wire::FRAME_BYTES_MIN;
+use wire::{ApiKey, FRAME_BYTES_MIN};
 
 /// What has come of a connection's requests and was not taken yet: frames, each behind its length.
 ///
@@ -8,6 +8,8 @@ use wire::FRAME_BYTES_MIN;
 pub struct Incoming {
     bytes: BytesMut,
     frame_bytes_max: usize,
+    /// For frames that bring no records: see [`Incoming::of_requests`].
+    recordless_bytes_max: usize,
     /// The size of the last frame: the next read makes room for one like it.
     frame_bytes_last: usize,
     /// How much is read at once, at least.
@@ -29,9 +31,25 @@ const READ_BYTES_MAX: usize = 256 << 10;
 /// Room is made for a large frame at once up to this; beyond, it grows as the bytes come.
 const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
 
+/// The largest request that brings no records. What it is made of takes up to 32 bytes for each that came; the largest that
+/// are known, the assignments of a classic group of thousands, come to a few MiB.
+const RECORDLESS_BYTES_MAX: usize = 16 << 20;
+
 impl Incoming {
+    /// Frames of any kind.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self { bytes: BytesMut::new(), frame_bytes_max, frame_bytes_last: 0, read_room: READ_BYTES }
+        Self {
+            bytes: BytesMut::new(),
+            frame_bytes_max,
+            recordless_bytes_max: frame_bytes_max,
+            frame_bytes_last: 0,
+            read_room: READ_BYTES,
+        }
+    }
+
+    /// Requests: only one that brings records may be as large as `frame_bytes_max`, others have 16 MiB at most.
+    pub fn of_requests(frame_bytes_max: usize) -> Self {
+        Self { recordless_bytes_max: frame_bytes_max.min(RECORDLESS_BYTES_MAX), ..Self::new(frame_bytes_max) }
     }
 
     /// Reads once, by `read` into the room that was made for it, and says how much that was. Zero is the end.
@@ -73,7 +91,7 @@ impl Incoming {
     /// The length of the frame that stands whole at the front.
     fn whole_frame(&self) -> Result<Option<usize>, LengthError> {
         let Some(claimed) = self.claimed_length() else { return Ok(None) };
-        let max = self.frame_bytes_max;
+        let max = self.allowed();
         let length = usize::try_from(claimed)
             .ok()
             .filter(|l| (FRAME_BYTES_MIN..=max).contains(l))
@@ -81,12 +99,20 @@ impl Incoming {
         Ok((self.bytes.len() >= length + 4).then_some(length))
     }
 
+    /// How large the frame at the front may be, as far as it has come.
+    fn allowed(&self) -> usize {
+        match self.bytes.get(4..6) {
+            Some(key) if key != (ApiKey::Produce as i16).to_be_bytes() => self.recordless_bytes_max,
+            _ => self.frame_bytes_max,
+        }
+    }
+
     /// How many bytes of the frame that has begun are not here yet; a guess while not even its length is.
     fn missing(&self) -> usize {
         match self.claimed_length() {
             None => self.frame_bytes_last,
             Some(claimed) => {
-                let claimed = usize::try_from(claimed).unwrap_or(0).min(self.frame_bytes_max);
+                let claimed = usize::try_from(claimed).unwrap_or(0).min(self.allowed());
                 (claimed + 4).saturating_sub(self.bytes.len())
             }
         }
@@ -106,6 +132,41 @@ impl Incoming {
     }
 
     pub(crate) fn release(&mut self) {
-        *self = Self::new(self.frame_bytes_max);
+        let recordless_bytes_max = self.recordless_bytes_max;
+        *self = Self { recordless_bytes_max, ..Self::new(self.frame_bytes_max) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLAIMED: i32 = 20 << 20;
+
+    fn begun(mut incoming: Incoming, api: ApiKey) -> Result<Option<Bytes>, LengthError> {
+        incoming.bytes.extend_from_slice(&CLAIMED.to_be_bytes());
+        assert_eq!(incoming.take_frame(), Ok(None), "not even the kind of it is known");
+        incoming.bytes.extend_from_slice(&(api as i16).to_be_bytes());
+        incoming.take_frame()
+    }
+
+    #[test]
+    fn only_a_request_with_records_may_be_as_large_as_is_set() {
+        let refused = Err(LengthError { claimed: CLAIMED, max: RECORDLESS_BYTES_MAX });
+        assert_eq!(begun(Incoming::of_requests(100 << 20), ApiKey::Produce), Ok(None));
+        assert_eq!(begun(Incoming::of_requests(100 << 20), ApiKey::Metadata), refused);
+        // An answer does not begin with what it is.
+        assert_eq!(begun(Incoming::new(100 << 20), ApiKey::Metadata), Ok(None));
+    }
+
+    #[test]
+    fn a_smaller_setting_holds_for_every_request() {
+        let refused = Err(LengthError { claimed: CLAIMED, max: 1 << 20 });
+        for api in [ApiKey::Produce, ApiKey::Fetch] {
+            let mut incoming = Incoming::of_requests(1 << 20);
+            incoming.bytes.extend_from_slice(&CLAIMED.to_be_bytes());
+            incoming.bytes.extend_from_slice(&(api as i16).to_be_bytes());
+            assert_eq!(incoming.take_frame(), refused);
+        }
     }
 }

@@ -21,7 +21,6 @@ mod fetch;
 mod find_coordinator;
 mod front;
 mod group_requests;
-mod incremental_alter_configs;
 mod init_producer_id;
 mod list_groups;
 mod list_offsets;

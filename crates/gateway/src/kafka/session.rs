@@ -17,7 +17,7 @@ use super::{
     fetch::{self, Fetching},
     find_coordinator,
     front::Front,
-    incremental_alter_configs, init_producer_id, list_groups, many_groups, metadata, offset_fetch,
+    init_producer_id, list_groups, many_groups, metadata, offset_fetch,
     produce::{self, Producing},
     reply::now,
 };
@@ -82,10 +82,8 @@ impl Handler for Session {
             ApiKey::DeleteTopics => admin::handle(front, &frame, delete_topics::answer),
             ApiKey::CreatePartitions => admin::handle(front, &frame, create_partitions::answer),
             ApiKey::DescribeConfigs => admin::handle(front, &frame, describe_configs::answer),
-            ApiKey::AlterConfigs => admin::handle(front, &frame, alter_configs::answer),
-            ApiKey::IncrementalAlterConfigs => {
-                admin::handle(front, &frame, incremental_alter_configs::answer)
-            }
+            ApiKey::AlterConfigs => admin::handle(front, &frame, alter_configs::at_once),
+            ApiKey::IncrementalAlterConfigs => admin::handle(front, &frame, alter_configs::incremental),
             ApiKey::ElectLeaders => admin::handle(front, &frame, elect_leaders::answer),
             ApiKey::InitProducerId => admin::handle(front, &frame, init_producer_id::answer),
             api => Err(FrameError::Api { api_key: api as i16 }),

@@ -44,7 +44,7 @@ pub fn run(input: &[u8]) {
 }
 
 fn take_in(mut stream: &[u8], how: u8) {
-    let mut incoming = Incoming::new(FRAME_BYTES_MAX);
+    let mut incoming = Incoming::of_requests(FRAME_BYTES_MAX);
     let read_bytes = READS[usize::from(how & !IS_STREAM) % READS.len()];
     while !stream.is_empty() {
         let Ok(read) = incoming.read::<Infallible>(|room| {
