@@ -1,6 +1,6 @@
 //! Administration: any storage node takes it to the controller, so one is asked, and another if that one was not reached.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
 use transport::{CallError, Reply};
 use wire::{FrameError, Request, RequestFrame, ResponseError};
@@ -57,6 +57,16 @@ pub(super) async fn ask<R: Request + Clone>(
         }
     }
     Err(refused)
+}
+
+/// Puts `answers` as they were asked for: what a node answers and what is refused here belong together.
+pub(super) fn as_asked<A, K: Eq + Hash>(
+    answers: &mut [A],
+    asked: impl IntoIterator<Item = K>,
+    of: impl Fn(&A) -> K,
+) {
+    let places: HashMap<K, usize> = asked.into_iter().enumerate().map(|(at, key)| (key, at)).collect();
+    answers.sort_by_cached_key(|answer| places.get(&of(answer)).copied());
 }
 
 /// Waits until this gateway's own metadata has a change that was made, so that the client's next request here sees it.

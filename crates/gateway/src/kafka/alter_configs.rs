@@ -1,6 +1,6 @@
 //! AlterConfigs and IncrementalAlterConfigs: the messages differ in their types' names alone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use wire::{
     ResponseError,
@@ -12,7 +12,7 @@ use wire::{
 };
 
 use super::{
-    admin::{NO_BROKERS, Refused, ask},
+    admin::{NO_BROKERS, Refused, as_asked, ask},
     front::Front,
     text,
 };
@@ -47,10 +47,8 @@ macro_rules! alteration {
                     Err(why) => responses.extend(request.resources.iter().map(|r| failed(r, &why))),
                 }
             }
-            let asked = request.resources.iter().enumerate();
-            let places: BTreeMap<_, _> =
-                asked.map(|(at, r)| ((r.resource_type, r.resource_name.as_str()), at)).collect();
-            responses.sort_by_key(|a| places.get(&(a.resource_type, a.resource_name.as_str())));
+            let asked = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
+            as_asked(&mut responses, asked, |a| (a.resource_type, a.resource_name.clone()));
             $response::default().with_responses(responses)
         }
     };

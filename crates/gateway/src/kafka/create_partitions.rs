@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use wire::{
     ResponseError,
@@ -9,7 +9,7 @@ use wire::{
 };
 
 use super::{
-    admin::{NO_BROKERS, Refused, ask, patience, settled},
+    admin::{NO_BROKERS, Refused, as_asked, ask, patience, settled},
     front::Front,
     text,
 };
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     };
     if !refused.is_empty() {
         response.results.extend(refused);
-        response.results.sort_by_key(|topic| all.iter().position(|name| *name == topic.name));
+        as_asked(&mut response.results, all, |topic| topic.name.clone());
     }
     response
 }
@@ -45,10 +45,10 @@ async fn add(front: &Front, request: &CreatePartitionsRequest, version: i16) -> 
     match ask(front, request, version, Some(within)).await {
         Ok(response) => {
             if !request.validate_only {
-                let added = |topic: &&CreatePartitionsTopic| {
-                    response.results.iter().any(|r| r.name == topic.name && r.error_code == 0)
-                };
-                let added: Vec<_> = request.topics.iter().filter(added).collect();
+                let done = response.results.iter().filter(|r| r.error_code == 0);
+                let done: HashSet<&str> = done.map(|r| r.name.as_str()).collect();
+                let added: Vec<_> =
+                    request.topics.iter().filter(|topic| done.contains(topic.name.as_str())).collect();
                 settled(front, within, |image| {
                     added.iter().all(|topic| {
                         let known = image.topics.get(topic.name.as_str());

@@ -6,7 +6,7 @@ use wire::{
 };
 
 use super::{
-    admin::{NO_BROKERS, Refused, ask, patience, settled},
+    admin::{NO_BROKERS, Refused, as_asked, ask, patience, settled},
     front::Front,
     text,
 };
@@ -32,7 +32,7 @@ pub(super) async fn answer(
     };
     if !refused.is_empty() {
         response.topics.extend(refused);
-        response.topics.sort_by_key(|topic| all.iter().position(|name| *name == topic.name));
+        as_asked(&mut response.topics, all, |topic| topic.name.clone());
     }
     response
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use ::metadata::{Image, Topic};
 use domain::{NodeId, PartitionIndex};
 use wire::{
@@ -22,7 +24,8 @@ pub(crate) fn answer(
             .iter()
             .filter_map(|asked| {
                 let topic = image.topics.get(asked.name.as_str())?;
-                ongoing(topic, |number| asked.partition_indexes.contains(&number.0))
+                let wanted: HashSet<i32> = asked.partition_indexes.iter().copied().collect();
+                ongoing(topic, |number| wanted.contains(&number.0))
             })
             .collect(),
     };
