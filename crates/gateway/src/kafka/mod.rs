@@ -17,6 +17,8 @@ mod describe_configs;
 mod describe_groups;
 mod describe_producers;
 mod elect_leaders;
+#[cfg(test)]
+mod fake_node;
 mod fetch;
 mod find_coordinator;
 mod front;
@@ -30,6 +32,8 @@ mod metadata;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+#[cfg(test)]
+mod reincarnation_tests;
 mod reply;
 mod session;
 mod split;
@@ -68,6 +72,17 @@ fn unknown(id: uuid::Uuid) -> ResponseError {
     match id.is_nil() {
         true => ResponseError::UnknownTopicOrPartition,
         false => ResponseError::UnknownTopicId,
+    }
+}
+
+/// A leader's error code, for a client that gave this id: who went by a name knows of no id, and looks for the name again.
+fn to_who_named(id: uuid::Uuid, code: i16) -> i16 {
+    let is_about_ids = [ResponseError::UnknownTopicId, ResponseError::InconsistentTopicId]
+        .map(|error| error.code())
+        .contains(&code);
+    match id.is_nil() && is_about_ids {
+        true => ResponseError::UnknownTopicOrPartition.code(),
+        false => code,
     }
 }
 

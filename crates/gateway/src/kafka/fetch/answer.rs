@@ -13,7 +13,7 @@ use wire::{
 };
 
 use super::plan::{Key, Plan};
-use crate::kafka::{VIRTUAL, front::Front};
+use crate::kafka::{VIRTUAL, front::Front, to_who_named};
 
 /// What leaders said last of where partitions begin and end: said again while nothing new is known.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Known {
                     last_stable: data.last_stable_offset,
                     log_start: data.log_start_offset,
                 };
-                self.ends.insert((topic.topic.clone(), data.partition_index), ends);
+                self.ends.insert((TopicId(topic.topic_id), data.partition_index), ends);
             }
         }
     }
@@ -79,9 +79,8 @@ impl Gathered {
         let code = match answer {
             Ok(response) if response.error_code == 0 => {
                 for topic in response.responses {
-                    let name = topic.topic;
-                    self.data
-                        .extend(topic.partitions.into_iter().map(|d| ((name.clone(), d.partition_index), d)));
+                    let id = TopicId(topic.topic_id);
+                    self.data.extend(topic.partitions.into_iter().map(|d| ((id, d.partition_index), d)));
                 }
                 return;
             }
@@ -93,7 +92,7 @@ impl Gathered {
                 ResponseError::NotLeaderOrFollower
             }
         };
-        let keys = asked.iter().flat_map(|t| t.partitions.iter().map(|p| (t.topic.clone(), p.partition)));
+        let keys = asked.iter().flat_map(|t| t.partitions.iter().map(|p| (TopicId(t.topic_id), p.partition)));
         self.refused.extend(keys.map(|key| (key, code)));
     }
 
@@ -109,18 +108,21 @@ impl Gathered {
         let mut records = Vec::new();
         let mut response = FetchResponse::default();
         let mut names_leader = false;
-        for asked in &request.topics {
-            let by_id = plan.names.get(&TopicId(asked.topic_id));
-            let name = by_id.unwrap_or(&asked.topic);
+        for (asked, planned) in request.topics.iter().zip(&plan.topics) {
             let partitions = asked.partitions.iter().map(|partition| {
-                let key = (name.clone(), partition.partition);
-                let mut data = match self.data.get(&key) {
+                let number = partition.partition;
+                let key = planned.id.map(|id| (id, number));
+                let mut data = match key.and_then(|key| self.data.get(&key)) {
                     Some(data) => data.clone(),
-                    None => match self.refused.get(&key).or_else(|| plan.refused.get(&key)) {
-                        Some(code) => refused(partition.partition, *code),
-                        None => quiet(partition.partition, known.ends.get(&key)),
-                    },
+                    None => {
+                        let unanswered = key.and_then(|key| self.refused.get(&key));
+                        match unanswered.or_else(|| planned.refused.get(&number)) {
+                            Some(code) => refused(number, *code),
+                            None => quiet(number, key.and_then(|key| known.ends.get(&key))),
+                        }
+                    }
                 };
+                data.error_code = to_who_named(asked.topic_id, data.error_code);
                 data.preferred_read_replica = NOBODY;
                 if data.current_leader.leader_id != NOBODY {
                     data.current_leader.leader_id = VIRTUAL;
@@ -131,7 +133,7 @@ impl Gathered {
                 data
             });
             let topic = FetchableTopicResponse::default()
-                .with_topic(name.clone())
+                .with_topic(planned.name.clone())
                 .with_topic_id(asked.topic_id)
                 .with_partitions(partitions.collect());
             response.responses.push(topic);

@@ -41,8 +41,8 @@ pub(super) struct Limits {
     pub(super) isolation_level: i8,
 }
 
-/// The newest version that names topics, and not their ids: the node's metadata may be older than ours.
-const VERSION: i16 = 12;
+/// The first version that names topics by their ids; later ones tell a consumer nothing more.
+const VERSION: i16 = 13;
 /// How long a node may take, besides what it was asked to wait.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// More connections than this are not kept for a node that is slow to let go.

@@ -105,7 +105,7 @@ impl Fetching {
         let waits = if request.min_bytes > 0 { request.max_wait_ms } else { 0 };
         let wait = Duration::from_millis(u64::try_from(waits).unwrap_or(0)).min(WAIT_MAX);
         let mut patience = Patience { deadline: began + wait, grace: GRACE };
-        if !plan.refused.is_empty() {
+        if plan.has_refusals() {
             patience.shorten();
         }
         self.leave_others(plan);

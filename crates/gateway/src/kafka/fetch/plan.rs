@@ -9,45 +9,57 @@ use wire::{
 
 use crate::kafka::{topic_of, unknown, way, wire_name};
 
-/// A partition as a client names it: what it is called and its number.
-pub(super) type Key = (WireTopicName, i32);
+/// A partition of one incarnation of a topic, by its number.
+pub(super) type Key = (TopicId, i32);
 
-/// What a client wants, by who has it.
+/// What a client wants, by who has it. Leaders are asked by topic id: one that knows a newer topic of the same name, or not
+/// this one yet, says so instead of answering for another topic.
 pub(super) struct Plan {
     pub(super) by_leader: BTreeMap<String, Vec<FetchTopic>>,
-    /// What nobody can be asked for.
-    pub(super) refused: HashMap<Key, ResponseError>,
-    /// Names of topics that the client asked for by id.
-    pub(super) names: HashMap<TopicId, WireTopicName>,
+    /// What the request's topics are, in its order.
+    pub(super) topics: Vec<Planned>,
+}
+
+/// One topic of a request.
+pub(super) struct Planned {
+    pub(super) name: WireTopicName,
+    /// `None`: there is no such topic.
+    pub(super) id: Option<TopicId>,
+    /// The partitions that nobody can be asked for.
+    pub(super) refused: HashMap<i32, ResponseError>,
 }
 
 impl Plan {
     pub(super) fn new(image: &Image, request: &FetchRequest) -> Self {
-        let mut plan = Self { by_leader: BTreeMap::new(), refused: HashMap::new(), names: HashMap::new() };
+        let mut plan = Self { by_leader: BTreeMap::new(), topics: Vec::with_capacity(request.topics.len()) };
         for asked in &request.topics {
             let topic = topic_of(image, &asked.topic, asked.topic_id);
             let name = topic.map_or_else(|| asked.topic.clone(), |topic| wire_name(&topic.name));
-            if !asked.topic_id.is_nil() {
-                plan.names.insert(TopicId(asked.topic_id), name.clone());
-            }
+            let mut refused = HashMap::new();
             for partition in &asked.partitions {
                 let number = partition.partition;
                 let way = topic.ok_or_else(|| unknown(asked.topic_id)).and_then(|t| way(image, t, number));
                 match way {
-                    Ok((_, route)) => plan.add(route.address, &name, partition),
+                    Ok((target, route)) => plan.add(route.address, target.topic, partition),
                     Err(code) => {
-                        plan.refused.insert((name.clone(), number), code);
+                        refused.insert(number, code);
                     }
                 }
             }
+            plan.topics.push(Planned { name, id: topic.map(|topic| topic.id), refused });
         }
         plan
     }
 
-    fn add(&mut self, leader: String, name: &WireTopicName, partition: &FetchPartition) {
+    /// Whether there is something in the request that nobody can be asked for.
+    pub(super) fn has_refusals(&self) -> bool {
+        self.topics.iter().any(|topic| !topic.refused.is_empty())
+    }
+
+    fn add(&mut self, leader: String, topic: TopicId, partition: &FetchPartition) {
         let topics = self.by_leader.entry(leader).or_default();
-        if topics.last().is_none_or(|last| last.topic != *name) {
-            topics.push(FetchTopic::default().with_topic(name.clone()));
+        if topics.last().is_none_or(|last| last.topic_id != topic.0) {
+            topics.push(FetchTopic::default().with_topic_id(topic.0));
         }
         // Only what a consumer may say; a client is no replica.
         let partition = FetchPartition::default()
@@ -73,10 +85,9 @@ pub(super) fn same(a: &[FetchTopic], b: &[FetchTopic]) -> bool {
     a == b || (count(a) == count(b) && sorted(a) == sorted(b))
 }
 
-fn wanted(topic: &FetchTopic, partition: &FetchPartition) -> (WireTopicName, i32, i64, i32, i32, i32) {
+fn wanted(topic: &FetchTopic, partition: &FetchPartition) -> (Key, i64, i32, i32, i32) {
     (
-        topic.topic.clone(),
-        partition.partition,
+        (TopicId(topic.topic_id), partition.partition),
         partition.fetch_offset,
         partition.current_leader_epoch,
         partition.last_fetched_epoch,
@@ -86,6 +97,8 @@ fn wanted(topic: &FetchTopic, partition: &FetchPartition) -> (WireTopicName, i32
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::{fixture, kafka::text};
 
@@ -109,17 +122,19 @@ mod tests {
         let mut numbers: Vec<i32> = asked.map(|p| p.partition).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [0, 1, 2, 3]);
-        let gone = (WireTopicName(text("gone")), 0);
-        assert_eq!(plan.refused.get(&gone), Some(&ResponseError::UnknownTopicOrPartition));
+        assert_eq!(plan.topics[1].refused.get(&0), Some(&ResponseError::UnknownTopicOrPartition));
+        assert!(plan.has_refusals());
     }
 
     #[test]
-    fn the_order_of_partitions_does_not_matter_but_offsets_do() {
-        let one = [topic("a", vec![partition(0, 5), partition(1, 6)])];
-        let turned = [topic("a", vec![partition(1, 6), partition(0, 5)])];
-        assert!(same(&one, &turned));
-        assert!(!same(&one, &[topic("a", vec![partition(0, 5), partition(1, 7)])]));
-        assert!(!same(&one, &[topic("a", vec![partition(0, 5)])]));
-        assert!(!same(&one, &[topic("b", vec![partition(0, 5), partition(1, 6)])]));
+    fn the_order_of_partitions_does_not_matter_but_offsets_and_incarnations_do() {
+        let of = |id: u128, partitions: Vec<FetchPartition>| {
+            [FetchTopic::default().with_topic_id(Uuid::from_u128(id)).with_partitions(partitions)]
+        };
+        let one = of(1, vec![partition(0, 5), partition(1, 6)]);
+        assert!(same(&one, &of(1, vec![partition(1, 6), partition(0, 5)])));
+        assert!(!same(&one, &of(1, vec![partition(0, 5), partition(1, 7)])));
+        assert!(!same(&one, &of(1, vec![partition(0, 5)])));
+        assert!(!same(&one, &of(2, vec![partition(0, 5), partition(1, 6)])));
     }
 }

@@ -34,8 +34,8 @@ struct Job {
 
 pub(super) type Begun = Result<Pending<ProduceRequest>, CallError>;
 
-/// The newest version that names topics, and not their ids: the node's metadata may be older than ours.
-const VERSION: i16 = 12;
+/// Names topics by their ids: what goes by a name would be written to the topic that has it by now.
+const VERSION: i16 = 13;
 
 impl Lanes {
     /// The lane to this leader.

@@ -26,7 +26,7 @@ use wire::{
 };
 
 use self::{lane::Lanes, order::Order, part::Part};
-use super::{front::Front, reply::encoded, text, topic_of, unknown, way, wire_name};
+use super::{front::Front, reply::encoded, text, to_who_named, topic_of, unknown, way};
 use crate::routing::Target;
 
 /// What a connection has of producing: pipelines to leaders, and what must not overtake what.
@@ -67,7 +67,9 @@ pub(super) fn handle(
     let answer = async move {
         let settled = join_all(parts.into_iter().map(|part| part.settle(&front, &producing, deadline))).await;
         for ((topic, partition), answer) in settled.into_iter().flatten() {
-            response.responses[topic].partition_responses[partition] = answer;
+            let topic = &mut response.responses[topic];
+            let error_code = to_who_named(topic.topic_id, answer.error_code);
+            topic.partition_responses[partition] = answer.with_error_code(error_code);
         }
         if acks == 0 {
             return Ok(if has_failed(&response) { Response::close() } else { Response::nothing() });
@@ -95,7 +97,6 @@ impl Producing {
         let mut responses = Vec::with_capacity(request.topic_data.len());
         for (topic_place, topic) in request.topic_data.into_iter().enumerate() {
             let known = topic_of(&image, &topic.name, topic.topic_id);
-            let known_name = known.map(|known| wire_name(&known.name)).unwrap_or_default();
             let mut partitions = Vec::with_capacity(topic.partition_data.len());
             for (place, data) in topic.partition_data.into_iter().enumerate() {
                 let index = data.index;
@@ -105,7 +106,7 @@ impl Producing {
                 };
                 partitions.push(match admitted {
                     Ok((target, part)) => {
-                        part.add((topic_place, place), &known_name, target, data);
+                        part.add((topic_place, place), target, data);
                         PartitionProduceResponse::default().with_index(index)
                     }
                     Err(code) => refusal(index, code, "not sent"),

@@ -5,7 +5,7 @@ use tokio::{
 };
 use transport::CallError;
 use wire::{
-    BrokerId, ResponseError, WireTopicName,
+    BrokerId, ResponseError,
     messages::{
         ProduceRequest, ProduceResponse, TransactionalId,
         produce_request::{PartitionProduceData, TopicProduceData},
@@ -56,18 +56,12 @@ impl Part {
         self.entries.is_empty()
     }
 
-    pub(super) fn add(
-        &mut self,
-        place: Place,
-        topic: &WireTopicName,
-        target: Target,
-        data: PartitionProduceData,
-    ) {
+    pub(super) fn add(&mut self, place: Place, target: Target, data: PartitionProduceData) {
         let records = data.records.unwrap_or_default();
         let head = head(&records);
-        let is_last = self.topics.last().is_some_and(|last| last.name == *topic);
+        let is_last = self.topics.last().is_some_and(|last| last.topic_id == target.topic.0);
         if !is_last {
-            self.topics.push(TopicProduceData::default().with_name(topic.clone()));
+            self.topics.push(TopicProduceData::default().with_topic_id(target.topic.0));
         }
         let topic_place = self.topics.len() - 1;
         let partitions = &mut self.topics[topic_place].partition_data;
