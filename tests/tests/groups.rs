@@ -13,8 +13,8 @@ use tests::{
 use wire::{
     ResponseError, StrBytes, WireTopicName,
     messages::{
-        DeleteGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
-        OffsetFetchRequest,
+        CreatePartitionsRequest, DeleteGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
+        OffsetFetchRequest, create_partitions_request::CreatePartitionsTopic,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     },
@@ -367,4 +367,53 @@ async fn a_group_is_listed_and_deleted_once_nobody_is_in_it() {
     wait_until("it can be deleted", WITHIN, || async { delete().await == 0 }).await;
     assert_eq!(delete().await, ResponseError::GroupIdNotFound.code());
     assert_eq!(fetched(&kafka, "g").await, Ok(-1));
+}
+
+/// The coordinator that comes after has never seen the topic that was: only the offset says of which it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_again_before_another_node_coordinates_starts_without_positions() {
+    let mut cluster = replicated(1).await;
+    let first = coordinated(&cluster, 0, "g").await;
+    assert_eq!(commit(&cluster.kafka(first), "g", 7).await, 0);
+    cluster.kill(&node(first));
+    let other = cluster.kafka((first + 1) % 3);
+    assert_eq!(other.delete_topic("t").await, 0);
+    assert_eq!(other.create_topic("t", 1).await, 0);
+    let second = coordinated(&cluster, (first + 1) % 3, "g").await;
+    let kafka = cluster.kafka(second);
+    wait_until("nothing is known of the old topic", WITHIN, || async {
+        fetched(&kafka, "g").await == Ok(-1)
+    })
+    .await;
+    assert_eq!(commit(&kafka, "g", 3).await, 0);
+    assert_eq!(kafka.create_topic("unrelated", 1).await, 0);
+    cluster.kill(&node(second));
+    cluster.start_one(&node(first));
+    cluster.ready().await;
+    let third = coordinated(&cluster, first, "g").await;
+    assert_eq!(fetched(&cluster.kafka(third), "g").await, Ok(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_deletes_or_grows_the_topic_that_groups_are_kept_in() {
+    let cluster = Cluster::start(ClusterSpec { controllers: 1, storage_nodes: 1, gateways: 1 }).await;
+    assert_eq!(cluster.kafka(0).create_topic("t", 1).await, 0);
+    coordinated(&cluster, 0, "g").await;
+    assert_eq!(commit(&cluster.kafka(0), "g", 7).await, 0);
+    let refused = ResponseError::PolicyViolation.code();
+    for kafka in [cluster.kafka(0), cluster.through(0)] {
+        assert_eq!(kafka.delete_topic(OFFSETS_TOPIC).await, refused);
+        let config = kafka.set_config(OFFSETS_TOPIC, "cleanup.policy", "delete").await;
+        assert_eq!(config, ResponseError::InvalidConfig.code());
+        let more = CreatePartitionsTopic::default().with_name(WireTopicName(text(OFFSETS_TOPIC))).with_count(60);
+        let request = CreatePartitionsRequest::default().with_topics(vec![more]).with_timeout_ms(5000);
+        assert_eq!(kafka.call(request).await.unwrap().results[0].error_code, refused);
+    }
+    let rest = cluster.rest(0);
+    let of_cluster = rest.cluster_id().await;
+    let (status, body) = rest.delete(&format!("/v3/clusters/{of_cluster}/topics/{OFFSETS_TOPIC}")).await;
+    assert!(status.is_client_error(), "{status}: {body}");
+    let message = body["message"].as_str().unwrap_or_default();
+    assert!(message.contains("the positions of all consumer groups are in it"), "{body}");
+    assert_eq!(fetched(&cluster.kafka(0), "g").await, Ok(7));
 }

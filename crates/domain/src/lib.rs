@@ -12,7 +12,7 @@ pub use config::{
 };
 pub use epochs::{LeaderEpoch, NodeEpoch, PartitionEpoch};
 pub use ids::{NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
-pub use name::{TopicName, TopicNameError};
+pub use name::{OFFSETS_TOPIC, TopicName, TopicNameError};
 pub use uuid::{ClusterId, DirectoryId, IdParseError, TopicId};
 
 /// Defines a number with a meaning: ordered, copyable, printed as the bare number.

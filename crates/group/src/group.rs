@@ -179,7 +179,7 @@ impl Group {
     /// Of what is not due yet.
     pub(crate) fn next_deadline(&self, now_ms: u64) -> Option<u64> {
         let next = match &self.kept {
-            Kept::Consumer(_) => self.watches.values().map(|w| w.next_ms()).filter(|ms| *ms > now_ms).min(),
+            Kept::Consumer(_) => self.watches.values().filter_map(|w| w.next_ms(now_ms)).min(),
             Kept::Nothing | Kept::Classic(_) => self.classic.next_deadline(),
         };
         next.into_iter().chain(self.rebalances_at_once.then_some(now_ms)).min()

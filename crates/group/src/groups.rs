@@ -37,6 +37,8 @@ pub struct Groups {
     deadlines: BTreeSet<(u64, Arc<str>)>,
     patterns: Patterns,
     index: TopicIndex,
+    /// When to look whether topics are gone, though the metadata did not change.
+    topics_due_ms: Option<u64>,
     consumers: usize,
     retention: Retention,
 }
@@ -57,28 +59,20 @@ impl Groups {
     pub fn replay(&mut self, entry: Entry) {
         let id = self.key(entry.group());
         let group = self.groups.entry(id.clone()).or_default();
-        let topic = match &entry {
-            Entry::OffsetCommit { topic, .. } => Some(topic.clone()),
-            _ => None,
-        };
-        let had = topic.as_ref().is_some_and(|topic| group.offsets.has_topic(topic));
+        if let Entry::OffsetCommit { topic, partition, value, .. } = &entry {
+            let old = group.offsets.get(topic, *partition).map(|committed| committed.topic_id);
+            self.index.replaced(topic, old, value.as_ref().map(|committed| committed.topic_id));
+        }
         let before = group.consumers();
         group.replay(entry);
         self.consumers = self.consumers + group.consumers() - before;
-        if let Some(topic) = topic {
-            match (had, group.offsets.has_topic(&topic)) {
-                (false, true) => self.index.gained(&topic),
-                (true, false) => self.index.lost(&topic),
-                _ => {}
-            }
-        }
         let at_once = group.rebalances_at_once.then_some(0);
         self.settle(&id, at_once);
     }
 
     /// The log has been read to its end: sessions of all members begin now.
     pub fn loaded(&mut self, now_ms: u64, topics: &dyn Topics) -> Step {
-        self.index.look(topics);
+        self.index.loaded(topics);
         self.retention.due_ms = Some(now_ms.saturating_add(self.config.offsets_retention_check_interval_ms));
         for (id, group) in &mut self.groups {
             group.renew(now_ms, &self.config);
@@ -101,34 +95,37 @@ impl Groups {
             step.answers.push((token, call.refused(error)));
             return step;
         }
+        if self.must_forget_first(&call, topics) {
+            self.topics_due_ms = Some(moment.now_ms);
+            step.answers.push((token, call.refused(ResponseError::CoordinatorLoadInProgress)));
+            return step;
+        }
         let answer = match &call {
             Call::Join(request) => {
-                self.turn(&request.group_id, moment, topics, &mut step, |group, turn, _| {
+                self.turn(&request.group_id, moment, topics, &mut step, |group, turn| {
                     group.join(turn, caller, request, token)
                 });
                 None
             }
             Call::Sync(request) => {
-                self.turn(&request.group_id, moment, topics, &mut step, |group, turn, _| {
+                self.turn(&request.group_id, moment, topics, &mut step, |group, turn| {
                     group.sync(turn, caller, request, token)
                 });
                 None
             }
             Call::Heartbeat(request) => {
-                self.turn(&request.group_id, moment, topics, &mut step, |group, turn, _| {
+                self.turn(&request.group_id, moment, topics, &mut step, |group, turn| {
                     group.heartbeat(turn, request, token)
                 });
                 None
             }
             Call::Leave(request) => {
-                let left =
-                    |group: &mut Group, turn: &mut Turn<'_>, _: &mut _| group.leave(turn, caller, request);
+                let left = |group: &mut Group, turn: &mut Turn<'_>| group.leave(turn, caller, request);
                 Some(Answer::Leave(self.turn(&request.group_id, moment, topics, &mut step, left)))
             }
             Call::ConsumerHeartbeat(request) => {
-                let heard = |group: &mut Group, turn: &mut Turn<'_>, _: &mut _| {
-                    group.consumer_heartbeat(turn, caller, request)
-                };
+                let heard =
+                    |group: &mut Group, turn: &mut Turn<'_>| group.consumer_heartbeat(turn, caller, request);
                 Some(Answer::ConsumerHeartbeat(self.turn(
                     &request.group_id,
                     moment,
@@ -138,9 +135,7 @@ impl Groups {
                 )))
             }
             Call::OffsetCommit(request) => {
-                let commit = |group: &mut Group, turn: &mut Turn<'_>, index: &mut _| {
-                    group.commit(turn, caller, request, index)
-                };
+                let commit = |group: &mut Group, turn: &mut Turn<'_>| group.commit(turn, caller, request);
                 Some(Answer::OffsetCommit(self.turn(&request.group_id, moment, topics, &mut step, commit)))
             }
             Call::ConsumerDescribe(request) => {
@@ -152,8 +147,9 @@ impl Groups {
                 Some(Answer::DeleteGroups(self.delete_groups(moment, topics, request, &mut step)))
             }
             Call::OffsetFetch(request) => {
-                let fetch =
-                    |of: &OffsetFetchRequestGroup| offsets::fetch(self.found(&of.group_id), of, topics);
+                let fetch = |of: &OffsetFetchRequestGroup| {
+                    offsets::fetch(self.found(&of.group_id), of, topics, &self.index)
+                };
                 let groups = request.groups.iter().map(fetch).collect();
                 Some(Answer::OffsetFetch(OffsetFetchResponse::default().with_groups(groups)))
             }
@@ -174,7 +170,7 @@ impl Groups {
             self.deadlines.pop_first();
             let Some(group) = self.groups.get_mut(&id) else { continue };
             group.scheduled_ms = None;
-            let next = self.turn(&id, moment, topics, &mut step, |group, turn, _| {
+            let next = self.turn(&id, moment, topics, &mut step, |group, turn| {
                 group.on_time(turn);
                 // Due at once is due in the next tick: what this one has written must come into the log first.
                 turn.wake_ms = turn.wake_ms.map(|at_ms| at_ms.max(turn.now_ms() + 1));
@@ -183,6 +179,9 @@ impl Groups {
             let next = next.map(|at_ms| at_ms.max(moment.now_ms + 1));
             self.settle(&id, next);
         }
+        if self.topics_due_ms.is_some_and(|due_ms| due_ms <= moment.now_ms) {
+            self.forget_gone(moment, topics, &mut step);
+        }
         self.retain(moment, topics, &mut step);
         step
     }
@@ -190,29 +189,44 @@ impl Groups {
     /// When [`Groups::tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<u64> {
         let retention = self.retention.due_ms.filter(|_| !self.groups.is_empty());
-        self.deadlines.first().map(|(at_ms, _)| *at_ms).into_iter().chain(retention).min()
+        let of_groups = self.deadlines.first().map(|(at_ms, _)| *at_ms);
+        of_groups.into_iter().chain(retention).chain(self.topics_due_ms).min()
     }
 
     /// The metadata changed. Groups learn of it by the next heartbeat of any member, which is when they could say it;
     /// the offsets of topics that are gone are forgotten here.
     pub fn topics_changed(&mut self, moment: Moment, topics: &dyn Topics) -> Step {
         let mut step = Step::default();
+        self.forget_gone(moment, topics, &mut step);
+        step
+    }
+
+    /// The metadata is not behind the log that was loaded, so that a topic which is not in it was deleted.
+    pub fn topics_are_current(&mut self, now_ms: u64) {
+        self.index.is_current_now();
+        self.topics_due_ms = Some(now_ms);
+    }
+
+    fn forget_gone(&mut self, moment: Moment, topics: &dyn Topics, step: &mut Step) {
+        self.topics_due_ms = None;
         let gone = self.index.look(topics);
         if gone.is_empty() {
-            return step;
+            return;
         }
         let ids: Vec<Arc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
-            self.turn(&id, moment, topics, &mut step, |group, turn, _| {
-                gone.iter().for_each(|topic| group.forget_topic(turn, topic));
+            self.turn(&id, moment, topics, step, |group, turn| {
+                gone.iter().for_each(|(topic, id)| group.forget_topic(turn, topic, *id));
             });
         }
-        step
     }
 
     /// The step's records did not come into the log: they never were. A classic rebalance that they were to end begins
     /// again. Its answers are the driver's to fail.
     pub fn not_appended(&mut self, step: &Step, moment: Moment) {
+        if step.records.iter().any(|entry| matches!(entry, Entry::OffsetCommit { value: None, .. })) {
+            self.topics_due_ms = Some(moment.now_ms.saturating_add(RETRY_MS));
+        }
         let of_groups = step.records.iter().filter(|entry| !matches!(entry, Entry::OffsetCommit { .. }));
         let ids: BTreeSet<&str> = of_groups.map(Entry::group).collect();
         for id in ids {
@@ -271,7 +285,7 @@ impl Groups {
         moment: Moment,
         topics: &dyn Topics,
         step: &mut Step,
-        decide: impl FnOnce(&mut Group, &mut Turn<'_>, &mut TopicIndex) -> R,
+        decide: impl FnOnce(&mut Group, &mut Turn<'_>) -> R,
     ) -> R {
         let id = self.key(id);
         let group = self.groups.entry(id.clone()).or_default();
@@ -285,7 +299,7 @@ impl Groups {
             step,
             wake_ms: None,
         };
-        let result = decide(group, &mut turn, &mut self.index);
+        let result = decide(group, &mut turn);
         let wake_ms = turn.wake_ms;
         self.settle(&id, wake_ms);
         result
@@ -307,6 +321,13 @@ impl Groups {
         }
     }
 
+    /// An offset that is written without its topic's id cannot be told from those of a topic that had the name before.
+    fn must_forget_first(&self, call: &Call, topics: &dyn Topics) -> bool {
+        let Call::OffsetCommit(request) = call else { return false };
+        let mut named = request.topics.iter().map(|topic| topic.name.as_str());
+        offsets::asks_for_retention(request) && named.any(|name| self.index.is_gone(name, None, topics))
+    }
+
     /// The group, if there is anything to it.
     pub(crate) fn found(&self, id: &str) -> Option<&Group> {
         self.groups.get(id).filter(|group| !group.is_nothing())
@@ -324,7 +345,7 @@ impl Groups {
                 None => Some(ResponseError::GroupIdNotFound),
                 Some(group) if !group.is_empty() => Some(ResponseError::NonEmptyGroup),
                 Some(_) => {
-                    self.turn(id, moment, topics, step, |group, turn, _| group.forget_all(turn));
+                    self.turn(id, moment, topics, step, |group, turn| group.forget_all(turn));
                     None
                 }
             };
@@ -344,9 +365,7 @@ impl Groups {
         if self.found(&request.group_id).is_none() {
             return OffsetDeleteResponse::default().with_error_code(ResponseError::GroupIdNotFound.code());
         }
-        self.turn(&request.group_id, moment, topics, step, |group, turn, _| {
-            group.delete_offsets(turn, request)
-        })
+        self.turn(&request.group_id, moment, topics, step, |group, turn| group.delete_offsets(turn, request))
     }
 
     /// The retention looks at some groups, if it is time.
@@ -358,7 +377,7 @@ impl Groups {
         let ids = self.groups.range((from, Bound::Unbounded)).take(RETENTION_GROUPS_MAX);
         let ids: Vec<Arc<str>> = ids.map(|(id, _)| id.clone()).collect();
         for id in &ids {
-            self.turn(id, moment, topics, step, |group, turn, _| group.expire(turn));
+            self.turn(id, moment, topics, step, |group, turn| group.expire(turn));
         }
         match ids.len() {
             RETENTION_GROUPS_MAX => self.retention.after = ids.last().cloned(),

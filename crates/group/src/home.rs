@@ -1,6 +1,3 @@
-/// Where groups and their positions are kept: Kafka's internal topic.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
 /// The partition of [`OFFSETS_TOPIC`] whose leader coordinates a group: Java's `String.hashCode` without its sign bit,
 /// modulo, as Kafka's `GroupCoordinator.partitionFor`.
 pub fn partition_of(group: &str, partitions: i32) -> i32 {

@@ -27,13 +27,14 @@ mod turn;
 pub use call::{Answer, Call, Caller, Token};
 pub use config::GroupConfig;
 pub use counts::Counts;
+pub use domain::OFFSETS_TOPIC;
 pub use entry::{
     ClassicMember, ClassicMetadata, ClassicProtocol, ClassicProtocols, CommittedOffset, CurrentAssignment,
     Entry, EntryError, EntryKind, Flaw, GroupEpoch, MemberState, MemberSubscription, ResolvedRegex,
     TargetEpoch,
 };
 pub use groups::Groups;
-pub use home::{OFFSETS_TOPIC, partition_of};
+pub use home::partition_of;
 pub use step::Step;
 pub use topics::Topics;
 pub use turn::Moment;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use domain::{ConfigOverrides, TopicName};
 
 use crate::{
-    Applied, Changes, ConfigChange, ConfigOperation, Image, Refusal, RefusalKind, Topic, settle::Wish,
-    topics::unknown_topic,
+    Applied, Changes, ConfigChange, ConfigOperation, Image, Refusal, RefusalKind, Topic, internal,
+    settle::Wish, topics::unknown_topic,
 };
 
 impl Image {
@@ -24,6 +24,7 @@ impl Image {
         };
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?;
         let configs = altered(&topic.configs, config_changes)?;
+        internal::check_configs(name, &configs)?;
         let topic = Topic { configs, ..Topic::clone(topic) };
         self.topics.insert(name.clone(), Arc::new(topic));
         changes.partitions.entry(name.clone()).or_default();

@@ -7,6 +7,7 @@ mod configs;
 mod delta;
 mod elect;
 mod image;
+mod internal;
 mod liveness;
 mod nodes;
 mod partition;

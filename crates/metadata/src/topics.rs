@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use domain::{LeaderEpoch, NodeId, PartitionIndex, TopicConfig, TopicName};
 
 use crate::{
-    Applied, Changes, Image, Partition, Refusal, RefusalKind, Topic, TopicSpec,
+    Applied, Changes, Image, Partition, Refusal, RefusalKind, Topic, TopicSpec, internal,
     placement::{Load, Site, place},
     settle::{Rules, Wish},
 };
@@ -34,6 +34,7 @@ impl Image {
         self.refuse_colliding_name(&spec.name)?;
         TopicConfig::validate(&spec.configs)
             .map_err(|e| Refusal::new(RefusalKind::InvalidConfig, e.to_string()))?;
+        internal::check_configs(&spec.name, &spec.configs)?;
         let replicas = self.replicas_for(spec)?;
         let topic = Topic {
             id: spec.id,
@@ -46,6 +47,7 @@ impl Image {
     }
 
     pub(crate) fn delete_topic(&mut self, name: &TopicName, changes: &mut Changes) -> Answer {
+        internal::refuse_deletion(name)?;
         let topic = self.topics.remove(name).ok_or_else(|| unknown_topic(name))?;
         self.topic_names.remove(&topic.id);
         for partition in &topic.partitions {
@@ -63,6 +65,7 @@ impl Image {
         assignments: &[Vec<NodeId>],
         changes: &mut Changes,
     ) -> Answer {
+        internal::refuse_growth(name)?;
         let topic = self.topics.get(name).ok_or_else(|| unknown_topic(name))?.clone();
         let now = topic.partitions.len() as i32;
         if count <= now {

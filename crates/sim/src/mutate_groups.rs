@@ -40,6 +40,7 @@ impl World {
                     metadata: String::new(),
                     committed_at_ms: self.now_ms() as i64,
                     expires_at_ms: None,
+                    topic_id: None,
                 }),
             });
         }

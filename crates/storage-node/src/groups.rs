@@ -34,7 +34,7 @@ use crate::{assurance::Assurance, disk::DiskGuard, store::Store};
 /// How long a controller has to answer, and how long one that did not is left alone.
 const CONTROLLER_ANSWERS: Duration = Duration::from_secs(5);
 
-/// Who asks for positions waits no longer for them to be read.
+/// Who asks for positions, or writes them, waits no longer for them to be read.
 const LOADED_WITHIN: Duration = Duration::from_secs(10);
 
 /// All coordinators of this node.
@@ -220,7 +220,8 @@ impl Groups {
         }
     }
 
-    /// Who asks for positions waits while they are read: see [`group::offset_fetch::has_moved`].
+    /// Who asks for positions waits while they are read: see [`group::offset_fetch::has_moved`]. So does whoever writes them:
+    /// not every administrator asks again.
     async fn coordinator_for(&self, group: &str, call: &Call) -> Coordinator {
         let deadline = Instant::now() + LOADED_WITHIN;
         loop {
@@ -228,7 +229,8 @@ impl Groups {
             tokio::pin!(loaded);
             loaded.as_mut().enable();
             let found = self.coordinator(group);
-            let waits = matches!((&found, call), (Coordinator::Loading, Call::OffsetFetch(_)));
+            let waits = matches!(call, Call::OffsetFetch(_) | Call::OffsetCommit(_) | Call::OffsetDelete(_))
+                && matches!(found, Coordinator::Loading);
             if !waits || tokio::time::timeout_at(deadline, loaded).await.is_err() {
                 return found;
             }

@@ -14,7 +14,8 @@ pub(super) struct Ledger {
 }
 
 struct Topic {
-    subscribers: usize,
+    /// In order.
+    subscribers: Vec<usize>,
     /// Who had each partition, and may have it again.
     homes: Vec<Option<usize>>,
     owners: Vec<Option<usize>>,
@@ -42,8 +43,8 @@ impl Ledger {
             })
             .collect();
         let mut topics: Vec<Topic> = topics.iter().map(|(_, count)| Topic::new(*count)).collect();
-        for topic in members.iter().flat_map(|member| &member.subscribed) {
-            topics[*topic].subscribers += 1;
+        for (number, member) in members.iter().enumerate() {
+            member.subscribed.iter().for_each(|topic| topics[*topic].subscribers.push(number));
         }
         let by_load = (0..members.len()).map(|member| (0, member)).collect();
         Self { topics, members, by_load }
@@ -62,8 +63,8 @@ impl Ledger {
         self.topics[topic].owners.len()
     }
 
-    pub(super) fn subscribers(&self, topic: usize) -> usize {
-        self.topics[topic].subscribers
+    pub(super) fn subscribers(&self, topic: usize) -> &[usize] {
+        &self.topics[topic].subscribers
     }
 
     pub(super) fn subscribed(&self, member: usize) -> &[usize] {
@@ -184,7 +185,7 @@ impl Ledger {
 impl Topic {
     fn new(count: i32) -> Self {
         let count = usize::try_from(count).unwrap_or(0);
-        Self { subscribers: 0, homes: vec![None; count], owners: vec![None; count], shares: BTreeMap::new() }
+        Self { subscribers: Vec::new(), homes: vec![None; count], owners: vec![None; count], shares: BTreeMap::new() }
     }
 
     /// A partition that the member has and did not have before.

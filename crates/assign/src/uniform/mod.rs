@@ -8,7 +8,7 @@
 mod balance;
 mod ledger;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{PartitionIndex, TopicId};
 
@@ -59,16 +59,20 @@ fn keep(ledger: &mut Ledger, members: &BTreeMap<String, Subscription>, topics: &
 /// the least choice.
 fn place(ledger: &mut Ledger) {
     let mut topics: Vec<usize> = (0..ledger.topics()).collect();
-    topics.sort_by_key(|topic| ledger.subscribers(*topic));
+    topics.sort_by_key(|topic| ledger.subscribers(*topic).len());
     for topic in topics {
-        for index in 0..ledger.count(topic) {
-            if ledger.owner(topic, index).is_some() {
-                continue;
-            }
-            let Some(member) = ledger.ascending().find(|member| ledger.subscribes(*member, topic)) else {
-                break;
-            };
+        let free: Vec<usize> =
+            (0..ledger.count(topic)).filter(|index| ledger.owner(topic, *index).is_none()).collect();
+        if free.is_empty() {
+            continue;
+        }
+        let with_load = |member: &usize| (ledger.load(*member), *member);
+        let mut ascending: BTreeSet<(usize, usize)> =
+            ledger.subscribers(topic).iter().map(with_load).collect();
+        for index in free {
+            let Some((load, member)) = ascending.pop_first() else { break };
             ledger.give(member, topic, index);
+            ascending.insert((load + 1, member));
         }
     }
 }
@@ -112,6 +116,16 @@ mod tests {
         assert_eq!(assignment["a"], partitions([(1, &[0])]));
         assert_eq!(assignment["b"], partitions([(1, &[1])]));
         assert_eq!(assignment["c"], partitions([(2, &[0])]));
+    }
+
+    #[test]
+    fn members_that_share_nothing_are_not_looked_through_for_each_partition() {
+        let topics: BTreeMap<_, _> = (0..2_000).map(|number| (topic(number), 100)).collect();
+        let member = |n| Subscription { topics: [topic(n)].into(), ..Subscription::default() };
+        let members: BTreeMap<_, _> = (0..2_000).map(|n| (format!("{n:04}"), member(n))).collect();
+        for assigned in assign(Assignor::Uniform, &members, &topics).values() {
+            assert_eq!(assigned.values().map(BTreeSet::len).sum::<usize>(), 100);
+        }
     }
 
     #[test]

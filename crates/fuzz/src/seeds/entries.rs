@@ -42,6 +42,7 @@ fn all() -> Vec<Entry> {
         metadata: text("m"),
         committed_at_ms: 256,
         expires_at_ms,
+        topic_id: Some(TopicId(Uuid::from_u128(7))).filter(|_| expires_at_ms == None),
     };
     let commit = |expires_at_ms| Entry::OffsetCommit {
         group: group.clone(),

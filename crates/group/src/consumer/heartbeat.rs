@@ -30,7 +30,7 @@ pub(crate) fn heartbeat(
     topics_changed: bool,
 ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
     match request.member_epoch {
-        LEFT | LEFT_FOR_NOW => leave::leave(draft, turn, request),
+        LEFT | LEFT_FOR_NOW => leave::leave(draft, watches, turn, request),
         _ => stay(draft, watches, turn, caller, request, topics_changed),
     }
 }

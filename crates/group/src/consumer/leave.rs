@@ -4,7 +4,7 @@ use wire::{
     messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse},
 };
 
-use super::{Draft, LEFT_FOR_NOW, refresh};
+use super::{Draft, LEFT_FOR_NOW, Watches, refresh, watch};
 use crate::{
     CurrentAssignment, MemberState,
     migrate::downgrade,
@@ -15,6 +15,7 @@ use crate::{
 /// A member says good-bye: for good, or (a static one) for a short while, in which its partitions stay its own.
 pub(super) fn leave(
     draft: &mut Draft<'_>,
+    watches: &mut Watches,
     turn: &mut Turn<'_>,
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
@@ -38,6 +39,7 @@ pub(super) fn leave(
             ..(*member.current).clone()
         };
         draft.write_current(id, left);
+        watch::settle(watches, id);
     } else {
         fence(draft, turn, [id]);
     }

@@ -42,8 +42,10 @@ impl Watch {
         }
     }
 
-    pub(crate) fn next_ms(&self) -> u64 {
-        self.owed.map_or(self.session_ms, |owed| owed.until_ms.min(self.session_ms))
+    /// When to look at it again. A debt whose time is over may be one that does not count: it must not hide the session.
+    pub(crate) fn next_ms(&self, now_ms: u64) -> Option<u64> {
+        let owed_ms = self.owed.map(|owed| owed.until_ms);
+        [Some(self.session_ms), owed_ms].into_iter().flatten().filter(|at_ms| *at_ms > now_ms).min()
     }
 
     /// Whether the member has had its time.

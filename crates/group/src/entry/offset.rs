@@ -1,5 +1,6 @@
 use bytes::Bytes;
-use domain::{LeaderEpoch, Offset};
+use domain::{LeaderEpoch, Offset, TopicId};
+use uuid::Uuid;
 
 use super::{
     Flaw,
@@ -16,7 +17,12 @@ pub struct CommittedOffset {
     pub committed_at_ms: i64,
     /// Only where a client of long ago asked for a retention of its own; such a record has no leader epoch.
     pub expires_at_ms: Option<i64>,
+    /// Of which topic of that name; not written where there is a time of expiry.
+    pub topic_id: Option<TopicId>,
 }
+
+/// The tagged field of the topic's id.
+const TOPIC_ID: u32 = 0;
 
 impl CommittedOffset {
     pub(super) fn read(version: i16, from: Reader<'_>) -> Result<Self, Flaw> {
@@ -35,14 +41,23 @@ impl CommittedOffset {
             1 => Some(r.i64("expireTimestamp")?).filter(|at_ms| *at_ms != -1),
             _ => None,
         };
-        r.no_tags("tagged fields")?;
+        let mut topic_id = None;
+        r.tags("tagged fields", |tag, field| {
+            if tag == TOPIC_ID {
+                topic_id = Some(field.uuid("topicId")?).filter(|id| !id.is_nil()).map(TopicId);
+            }
+            Ok(())
+        })?;
         r.end()?;
-        Ok(Self { offset, leader_epoch, metadata, committed_at_ms, expires_at_ms })
+        Ok(Self { offset, leader_epoch, metadata, committed_at_ms, expires_at_ms, topic_id })
     }
 
-    /// As Kafka: version 3, or 1 where there is a time of expiry.
+    /// As Kafka 4.1: version 4, or 1 where there is a time of expiry.
     pub(super) fn write(&self) -> Bytes {
-        let mut w = Writer::new(if self.expires_at_ms.is_some() { 1 } else { 3 }, false);
+        let mut w = match self.expires_at_ms {
+            Some(_) => Writer::new(1, false),
+            None => Writer::new(4, true),
+        };
         w.i64(self.offset.0);
         if self.expires_at_ms.is_none() {
             w.i32(self.leader_epoch.0);
@@ -51,6 +66,11 @@ impl CommittedOffset {
         w.i64(self.committed_at_ms);
         if let Some(at_ms) = self.expires_at_ms {
             w.i64(at_ms);
+        }
+        match self.topic_id.map_or(Uuid::nil(), |id| id.0) {
+            id if id.is_nil() => w.no_tags(),
+            _ if self.expires_at_ms.is_some() => {}
+            id => w.one_tag(TOPIC_ID as usize, |w| w.uuid(id)),
         }
         w.finish()
     }

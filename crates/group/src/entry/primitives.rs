@@ -54,6 +54,10 @@ impl<'a> Reader<'a> {
         self.array(field).map(i64::from_be_bytes)
     }
 
+    pub(super) fn uuid(&mut self, field: &'static str) -> Result<Uuid, Flaw> {
+        self.array(field).map(Uuid::from_bytes)
+    }
+
     pub(super) fn varint(&mut self, field: &'static str) -> Result<u32, Flaw> {
         let mut value = 0_u64;
         for (index, &byte) in self.left.iter().take(5).enumerate() {
@@ -117,7 +121,7 @@ impl<'a> Reader<'a> {
     /// Topics with partitions, as several of the consumer groups' records have them.
     pub(super) fn partitions(&mut self, field: &'static str) -> Result<Partitions, Flaw> {
         let topics: Vec<(TopicId, Vec<PartitionIndex>)> = self.list(field, |r| {
-            let topic = TopicId(Uuid::from_bytes(r.array(field)?));
+            let topic = TopicId(r.uuid(field)?);
             let partitions = r.list(field, |r| r.i32(field).map(PartitionIndex))?;
             r.no_tags(field)?;
             Ok((topic, partitions))
@@ -188,6 +192,10 @@ impl Writer {
         self.out.put_i64(value);
     }
 
+    pub(super) fn uuid(&mut self, value: Uuid) {
+        self.out.put_slice(value.as_bytes());
+    }
+
     pub(super) fn varint(&mut self, value: usize) {
         let mut rest = value;
         while rest >= 0x80 {
@@ -241,7 +249,7 @@ impl Writer {
 
     pub(super) fn partitions(&mut self, partitions: &Partitions) {
         self.list(partitions, |w, (topic, partitions)| {
-            w.out.put_slice(topic.0.as_bytes());
+            w.uuid(topic.0);
             w.list(partitions, |w, partition| w.i32(partition.0));
             w.no_tags();
         });

@@ -23,13 +23,15 @@ fn any_partitions() -> impl Strategy<Value = Partitions> {
 
 fn any_offset() -> impl Strategy<Value = CommittedOffset> {
     let expires = option::of(0..i64::MAX);
-    (any::<(i64, i32, String, i64)>(), expires).prop_map(
-        |((offset, epoch, metadata, at_ms), expires_at_ms)| CommittedOffset {
+    let topic = option::of((1..u128::MAX).prop_map(|id| TopicId(Uuid::from_u128(id))));
+    (any::<(i64, i32, String, i64)>(), expires, topic).prop_map(
+        |((offset, epoch, metadata, at_ms), expires_at_ms, topic)| CommittedOffset {
             offset: Offset(offset),
             leader_epoch: if expires_at_ms.is_some() { LeaderEpoch::UNKNOWN } else { LeaderEpoch(epoch) },
             metadata,
             committed_at_ms: at_ms,
             expires_at_ms,
+            topic_id: topic.filter(|_| expires_at_ms.is_none()),
         },
     )
 }

@@ -35,6 +35,7 @@ fn committed(offset: i64, leader_epoch: i32) -> CommittedOffset {
         metadata: "m".into(),
         committed_at_ms: 256,
         expires_at_ms: None,
+        topic_id: None,
     }
 }
 
@@ -53,9 +54,13 @@ fn partitions(topic: u128, indexes: &[i32]) -> Partitions {
 const COMMIT_KEY: &str = "0001 0001'g' 0002'tt' 00000003";
 
 #[test]
-fn an_offset_is_written_in_version_3() {
-    let value = "0003 0000000000000102 00000007 0001'm' 0000000000000100";
-    assert_bytes(&commit(committed(258, 7)), COMMIT_KEY, value);
+fn an_offset_is_written_in_version_4_with_its_topics_id() {
+    let of_topic = |topic_id| CommittedOffset { topic_id, ..committed(258, 7) };
+    let value =
+        "0004 0000000000000102 00000007 02'm' 0000000000000100 01 00 10 000000000000000000000000000000ab";
+    assert_bytes(&commit(of_topic(Some(TopicId(Uuid::from_u128(0xab))))), COMMIT_KEY, value);
+    let value = "0004 0000000000000102 00000007 02'm' 0000000000000100 00";
+    assert_bytes(&commit(of_topic(None)), COMMIT_KEY, value);
 }
 
 #[test]
@@ -71,6 +76,7 @@ fn offsets_of_all_versions_are_read() {
         ("0000 0000000000000102 0001'm' 0000000000000100", -1),
         ("0001 0000000000000102 0001'm' 0000000000000100 ffffffffffffffff", -1),
         ("0002 0000000000000102 0001'm' 0000000000000100", -1),
+        ("0003 0000000000000102 00000007 0001'm' 0000000000000100", 7),
         ("0004 0000000000000102 00000007 02'm' 0000000000000100 01 05 02 abcd", 7),
     ];
     for (value, epoch) in versions {

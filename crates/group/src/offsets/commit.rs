@@ -1,4 +1,4 @@
-use domain::{LeaderEpoch, Offset, PartitionIndex};
+use domain::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 use wire::{
     ResponseError,
     messages::{
@@ -8,7 +8,7 @@ use wire::{
     },
 };
 
-use super::{TopicIndex, name_of};
+use super::name_of;
 use crate::{
     Caller, CommittedOffset, Entry, Kept, consumer::Consumer, group::Group, text::STRING_BYTES_MAX,
     turn::Turn,
@@ -17,33 +17,34 @@ use crate::{
 /// From this version on a client knows what a stale member epoch is.
 const MEMBER_EPOCH_VERSION: i16 = 9;
 
+/// Clients of long ago say how long an offset is to be kept.
+pub(crate) fn asks_for_retention(request: &OffsetCommitRequest) -> bool {
+    request.retention_time_ms >= 0
+}
+
 impl Group {
     pub(crate) fn commit(
         &mut self,
         turn: &mut Turn<'_>,
         caller: &Caller,
         request: &OffsetCommitRequest,
-        index: &mut TopicIndex,
     ) -> OffsetCommitResponse {
         let refused = self.check_commit(turn, caller, request).err();
         let topics = request.topics.iter().map(|topic| {
             let name = name_of(&topic.name, topic.topic_id, turn.topics);
             let known = name.as_deref().and_then(|name| turn.topics.by_name(name));
-            if let (Some(name), Some((id, _))) = (&name, known) {
-                index.saw(name, id);
-            }
             let missing = match name {
                 Some(_) => ResponseError::UnknownTopicOrPartition,
                 None => ResponseError::UnknownTopicId,
             };
             let partitions = topic.partitions.iter().map(|partition| {
-                let there = known.is_some_and(|(_, count)| (0..count).contains(&partition.partition_index));
-                let checked = match (refused, there) {
-                    (Some(error), _) => Err(error),
-                    (None, false) => Err(missing),
-                    (None, true) => {
-                        self.commit_one(turn, request, name.as_deref().unwrap_or_default(), partition)
+                let known = known.filter(|(_, count)| (0..*count).contains(&partition.partition_index));
+                let checked = match (refused, known, &name) {
+                    (Some(error), _, _) => Err(error),
+                    (None, Some((id, _)), Some(name)) => {
+                        self.commit_one(turn, request, (name, id), partition)
                     }
+                    (None, _, _) => Err(missing),
                 };
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(partition.partition_index)
@@ -61,7 +62,7 @@ impl Group {
         &self,
         turn: &mut Turn<'_>,
         request: &OffsetCommitRequest,
-        topic: &str,
+        (topic, id): (&str, TopicId),
         partition: &OffsetCommitRequestPartition,
     ) -> Result<(), ResponseError> {
         let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
@@ -69,13 +70,15 @@ impl Group {
             return Err(ResponseError::OffsetMetadataTooLarge);
         }
         let committed_at_ms = turn.moment.wall_ms;
+        let expires_at_ms =
+            asks_for_retention(request).then(|| committed_at_ms.saturating_add(request.retention_time_ms));
         let value = CommittedOffset {
             offset: Offset(partition.committed_offset),
             leader_epoch: LeaderEpoch(partition.committed_leader_epoch),
             metadata: metadata.to_owned(),
             committed_at_ms,
-            expires_at_ms: (request.retention_time_ms >= 0)
-                .then(|| committed_at_ms.saturating_add(request.retention_time_ms)),
+            expires_at_ms,
+            topic_id: Some(id).filter(|_| expires_at_ms.is_none()),
         };
         turn.record(Entry::OffsetCommit {
             group: turn.group.to_owned(),

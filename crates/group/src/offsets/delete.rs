@@ -7,6 +7,7 @@ use wire::{
     },
 };
 
+use super::CommittedId;
 use crate::{Entry, group::Group, turn::Turn};
 
 impl Group {
@@ -51,13 +52,17 @@ impl Group {
         }
     }
 
-    pub(crate) fn forget_topic(&self, turn: &mut Turn<'_>, topic: &str) {
-        self.offsets.partitions(topic).for_each(|partition| self.forget(turn, topic, partition));
+    /// Forgets what was committed while the topic had this id.
+    pub(crate) fn forget_topic(&self, turn: &mut Turn<'_>, topic: &str, id: CommittedId) {
+        let of_it = self.offsets.partitions(topic).filter(|(_, committed)| committed.topic_id == id);
+        of_it.for_each(|(partition, _)| self.forget(turn, topic, partition));
     }
 
     /// Forgets all offsets, and the group with them.
     pub(crate) fn forget_all(&self, turn: &mut Turn<'_>) {
-        self.offsets.iter().for_each(|(topic, _)| self.forget_topic(turn, topic));
+        for (topic, partitions) in self.offsets.iter() {
+            partitions.keys().for_each(|partition| self.forget(turn, topic, *partition));
+        }
         self.forget_group(turn);
     }
 }

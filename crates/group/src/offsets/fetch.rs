@@ -9,22 +9,25 @@ use wire::{
     },
 };
 
-use super::name_of;
+use super::{TopicIndex, name_of};
 use crate::{CommittedOffset, Kept, Topics, group::Group, text::wire};
 
-/// What a group has committed. A group that is not there has committed nothing.
+/// What a group has committed. A group that is not there has committed nothing, and nobody has committed anything of a topic
+/// that was deleted, whatever has its name now.
 pub(crate) fn fetch(
     group: Option<&Group>,
     request: &OffsetFetchRequestGroup,
     topics: &dyn Topics,
+    index: &TopicIndex,
 ) -> OffsetFetchResponseGroup {
     let answer = OffsetFetchResponseGroup::default().with_group_id(request.group_id.clone());
     if let Err(error) = check(group, request) {
         return answer.with_error_code(error.code());
     }
+    let counts = |topic: &str, committed: &CommittedOffset| !index.is_gone(topic, committed.topic_id, topics);
     let found = match &request.topics {
-        Some(asked) => asked.iter().map(|topic| asked_for(group, topic, topics)).collect(),
-        None => group.map(all).unwrap_or_default(),
+        Some(asked) => asked.iter().map(|topic| asked_for(group, topic, topics, counts)).collect(),
+        None => group.map(|group| all(group, counts)).unwrap_or_default(),
     };
     answer.with_topics(found)
 }
@@ -49,12 +52,13 @@ fn asked_for(
     group: Option<&Group>,
     asked: &OffsetFetchRequestTopics,
     topics: &dyn Topics,
+    counts: impl Fn(&str, &CommittedOffset) -> bool,
 ) -> OffsetFetchResponseTopics {
     let name = name_of(&asked.name, asked.topic_id, topics);
     let partition = |index: &i32| match &name {
         Some(name) => {
             let committed = group.and_then(|group| group.offsets.get(name, PartitionIndex(*index)));
-            answer(*index, committed)
+            answer(*index, committed.filter(|committed| counts(name, committed)))
         }
         None => answer(*index, None).with_error_code(ResponseError::UnknownTopicId.code()),
     };
@@ -64,14 +68,15 @@ fn asked_for(
         .with_partitions(asked.partition_indexes.iter().map(partition).collect())
 }
 
-fn all(group: &Group) -> Vec<OffsetFetchResponseTopics> {
+fn all(group: &Group, counts: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<OffsetFetchResponseTopics> {
     let topics = group.offsets.iter().map(|(topic, partitions)| {
-        let partitions = partitions.iter().map(|(index, committed)| answer(index.0, Some(committed)));
+        let there = partitions.iter().filter(|(_, committed)| counts(topic, committed));
+        let partitions = there.map(|(index, committed)| answer(index.0, Some(committed)));
         OffsetFetchResponseTopics::default()
             .with_name(wire(topic).into())
             .with_partitions(partitions.collect())
     });
-    topics.collect()
+    topics.filter(|topic| !topic.partitions.is_empty()).collect()
 }
 
 fn answer(index: i32, committed: Option<&CommittedOffset>) -> OffsetFetchResponsePartitions {

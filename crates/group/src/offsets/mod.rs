@@ -6,7 +6,11 @@ mod expire;
 mod fetch;
 mod index;
 
-pub(crate) use self::{fetch::fetch, index::TopicIndex};
+pub(crate) use self::{
+    commit::asks_for_retention,
+    fetch::fetch,
+    index::{CommittedId, TopicIndex},
+};
 
 use std::collections::BTreeMap;
 
@@ -40,8 +44,8 @@ impl Offsets {
         self.0.iter()
     }
 
-    pub(crate) fn partitions(&self, topic: &str) -> impl Iterator<Item = PartitionIndex> {
-        self.0.get(topic).into_iter().flat_map(|partitions| partitions.keys().copied())
+    pub(crate) fn partitions(&self, topic: &str) -> impl Iterator<Item = (PartitionIndex, &CommittedOffset)> {
+        self.0.get(topic).into_iter().flatten().map(|(partition, committed)| (*partition, committed))
     }
 
     pub(crate) fn replay(

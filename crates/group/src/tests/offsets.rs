@@ -200,3 +200,78 @@ fn a_topic_that_this_node_has_not_heard_of_yet_is_not_a_deleted_one() {
     bench.topics_changed();
     assert_eq!(bench.fetch("new"), -1);
 }
+
+#[test]
+fn a_commit_to_a_topic_made_again_stays_though_the_old_offsets_could_not_be_forgotten_in_time() {
+    let mut bench = Bench::new();
+    bench.topics.make("u", 2);
+    bench.commit_as(9, commit("u", 1000));
+    bench.full = true;
+    bench.topics.delete("u");
+    bench.topics_changed();
+    bench.topics.make("u", 2);
+    bench.topics_changed();
+    assert_eq!(bench.fetch("u"), -1, "nobody has read anything of the new one");
+    bench.full = false;
+    let mut other = commit("u", 5);
+    other.topics[0].partitions[0].partition_index = 1;
+    assert_eq!((bench.commit_as(9, commit("u", 6)), bench.commit_as(9, other)), (0, 0));
+    bench.topics.make("unrelated", 1);
+    bench.topics_changed();
+    assert_eq!(bench.fetch("u"), 6);
+    bench.reload();
+    bench.groups.topics_are_current(bench.now_ms);
+    bench.pass(DAY_MS);
+    assert_eq!((bench.fetch("u"), bench.groups.counts().offsets), (6, 2));
+}
+
+#[test]
+fn offsets_of_a_deleted_topic_are_forgotten_as_soon_as_the_log_takes_it() {
+    let mut bench = Bench::new();
+    bench.topics.make("u", 1);
+    bench.commit_as(9, commit("u", 6));
+    bench.topics_changed();
+    bench.full = true;
+    bench.topics.delete("u");
+    bench.topics_changed();
+    bench.pass(10_000);
+    assert_eq!(bench.groups.counts().offsets, 1);
+    bench.full = false;
+    bench.pass(1_000);
+    assert_eq!(bench.groups.counts().offsets, 0);
+}
+
+#[test]
+fn a_topic_that_was_made_again_while_nobody_coordinated_starts_without_offsets() {
+    let mut bench = Bench::new();
+    bench.topics.make("u", 1);
+    bench.commit_as(9, commit("u", 6));
+    bench.topics.delete("u");
+    bench.topics.make("u", 1);
+    bench.reload();
+    assert_eq!(bench.fetch("u"), 6, "this node's metadata may be of before the commit");
+    bench.groups.topics_are_current(bench.now_ms);
+    assert_eq!(bench.fetch("u"), -1);
+    bench.tick();
+    assert_eq!(bench.groups.counts().offsets, 0);
+    bench.reload();
+}
+
+#[test]
+fn a_commit_without_a_topics_id_waits_until_those_of_the_former_topic_are_forgotten() {
+    let mut bench = Bench::new();
+    let old = |offset| commit("u", offset).with_retention_time_ms(DAY_MS as i64);
+    bench.topics.make("u", 1);
+    bench.commit_as(4, old(6));
+    bench.topics_changed();
+    bench.full = true;
+    bench.topics.delete("u");
+    bench.topics.make("u", 1);
+    bench.topics_changed();
+    bench.full = false;
+    assert_eq!(bench.commit_as(4, old(7)), ResponseError::CoordinatorLoadInProgress.code());
+    bench.tick();
+    assert_eq!(bench.commit_as(4, old(7)), 0);
+    bench.topics_changed();
+    assert_eq!(bench.fetch("u"), 7);
+}

@@ -101,3 +101,31 @@ fn an_administrator_removes_a_static_member_by_its_instance() {
     assert_eq!(bench.leave(&[("", Some("j")), ("", Some("i")), ("x", None)]), [unknown, 0, unknown]);
     assert_eq!(bench.groups.counts().members, 0);
 }
+
+#[test]
+fn a_static_consumer_that_owed_partitions_when_it_left_for_now_loses_its_place_in_time_as_well() {
+    let mut bench = Bench::new();
+    bench.topics.make("u", 1);
+    let on = |topics: &[&str]| Some(topics.iter().map(|topic| text(topic).into()).collect::<Vec<_>>());
+    let both = instance(first("a")).with_subscribed_topic_names(on(&["t", "u"]));
+    bench.good_beat(both.with_rebalance_timeout_ms(2_000));
+    let fewer = instance(heartbeat("a", 1)).with_subscribed_topic_names(on(&["t"]));
+    bench.good_beat(fewer);
+    bench.good_beat(instance(heartbeat("a", -2)));
+    bench.pass(46_000);
+    assert_eq!(bench.groups.counts().members, 0);
+}
+
+#[test]
+fn a_debt_that_never_came_into_the_log_hides_no_session() {
+    let mut bench = Bench::new();
+    bench.topics.make("u", 1);
+    let on = |topics: &[&str]| Some(topics.iter().map(|topic| text(topic).into()).collect::<Vec<_>>());
+    let both = instance(first("a")).with_subscribed_topic_names(on(&["t", "u"]));
+    bench.good_beat(both.with_rebalance_timeout_ms(2_000));
+    bench.full = true;
+    bench.beat(instance(heartbeat("a", 1)).with_subscribed_topic_names(on(&["t"])));
+    bench.full = false;
+    bench.pass(46_000);
+    assert_eq!(bench.groups.counts().members, 0);
+}

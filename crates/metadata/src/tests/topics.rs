@@ -169,3 +169,31 @@ fn a_new_cluster_default_reaches_the_topics_that_have_no_setting_of_their_own() 
     let other = image.partition("u", PartitionIndex(0)).unwrap();
     assert_eq!((other.min_isr, other.epoch, other.leader_epoch), (3, before.epoch.next(), LeaderEpoch(0)));
 }
+
+#[test]
+fn the_topic_that_groups_keep_their_positions_in_is_neither_deleted_nor_grown_nor_let_age() {
+    let mut image = cluster(1);
+    let name = TopicName::new(domain::OFFSETS_TOPIC).unwrap();
+    let mut spec = topic(7, domain::OFFSETS_TOPIC, 2);
+    assert_eq!(refused(&mut image, Command::CreateTopic(spec.clone())), RefusalKind::InvalidConfig);
+    spec.configs.insert("cleanup.policy".into(), "compact".into());
+    done(&mut image, Command::CreateTopic(spec));
+    let before = image.clone();
+    let delete = Command::DeleteTopic { name: name.clone() };
+    assert_eq!(refused(&mut image, delete), RefusalKind::PolicyViolation);
+    let grow = Command::AddPartitions { topic: name.clone(), count: 3, assignments: Vec::new() };
+    assert_eq!(refused(&mut image, grow), RefusalKind::PolicyViolation);
+    let policy = |operation| {
+        let changes = vec![ConfigChange { name: "cleanup.policy".into(), operation }];
+        Command::AlterConfigs { topic: Some(name.clone()), changes }
+    };
+    for operation in [
+        ConfigOperation::Delete,
+        ConfigOperation::Set("delete".into()),
+        ConfigOperation::Append("delete".into()),
+    ] {
+        assert_eq!(refused(&mut image, policy(operation)), RefusalKind::InvalidConfig);
+    }
+    assert_eq!(image, before);
+    done(&mut image, policy(ConfigOperation::Set("compact".into())));
+}

@@ -1,3 +1,4 @@
+mod batches;
 mod pending;
 
 use std::{
@@ -8,12 +9,14 @@ use std::{
 use domain::{LeaderEpoch, Offset};
 use group::{Answer, Call, Caller, Entry, Moment, Step, Token};
 use parking_lot::Mutex;
-use records::{BatchBuilder, Compression};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use wire::ResponseError;
 
-use self::pending::{Pending, Released, Waiting};
+use self::{
+    batches::Batches,
+    pending::{Pending, Released, Waiting},
+};
 use super::{Context, load, topics::ImageTopics};
 use crate::{
     clock::{now_ms, uptime_ms},
@@ -114,6 +117,9 @@ impl Shard {
             () = self.load() => {}
         }
         let committed = Arc::new(Notify::new());
+        let topics_are_current = self.topics_are_current();
+        tokio::pin!(topics_are_current);
+        let mut are_current = false;
         loop {
             let now_ms = uptime_ms();
             let wake_ms = self.turn(now_ms, &committed).await;
@@ -130,8 +136,19 @@ impl Shard {
                 () = self.ended.cancelled() => return,
                 () = self.changed.notified() => {}
                 () = committed.notified() => {}
+                () = &mut topics_are_current, if !are_current => are_current = true,
                 () = due => {}
             }
+        }
+    }
+
+    /// Waits until the metadata here has everything that was decided before the log was read to its end.
+    async fn topics_are_current(&self) {
+        while !self.context.assurance.confirm(&self.context.image).await {
+            tokio::time::sleep(LOAD_PAUSE).await;
+        }
+        if let Some(groups) = &mut self.inner.lock().groups {
+            groups.topics_are_current(uptime_ms());
         }
     }
 
@@ -284,33 +301,30 @@ impl Shard {
     }
 
     /// Appends the step's records, makes them so, and sees to its answers.
-    fn carry_out(&self, inner: &mut Inner, step: Step) {
+    fn carry_out(&self, inner: &mut Inner, mut step: Step) {
         let now_ms = uptime_ms();
         let wrote = !step.records.is_empty();
+        let (count, appended) = self.append(inner, &step.records);
+        let rest = step.records.split_off(count);
+        if let Some(groups) = &mut inner.groups {
+            step.records.into_iter().for_each(|entry| groups.replay(entry));
+        }
         if wrote {
-            match self.append(&step.records) {
-                Ok((end, flush_first)) => {
-                    inner.end = end;
-                    inner.flush_first |= flush_first;
-                    if let Some(groups) = &mut inner.groups {
-                        step.records.into_iter().for_each(|entry| groups.replay(entry));
-                    }
-                    self.count(inner);
-                }
-                Err(error) => {
-                    tracing::warn!(partition = %self.partition.name, %error, "what groups decided was not appended");
-                    let moment = self.moment(inner, now_ms);
-                    if let Some(groups) = &mut inner.groups {
-                        groups.not_appended(&step, moment);
-                    }
-                    let code = code(&error);
-                    for (token, answer) in step.answers {
-                        inner.waiting.release(token, Released::certain(answer.failed(code)));
-                    }
-                    self.changed.notify_one();
-                    return;
-                }
+            self.count(inner);
+        }
+        if let Err(error) = appended {
+            tracing::warn!(partition = %self.partition.name, %error, "what groups decided was not appended");
+            let moment = self.moment(inner, now_ms);
+            let lost = Step { records: rest, answers: Vec::new() };
+            if let Some(groups) = &mut inner.groups {
+                groups.not_appended(&lost, moment);
             }
+            let code = code(&error);
+            for (token, answer) in step.answers {
+                inner.waiting.release(token, Released::certain(answer.failed(code)));
+            }
+            self.changed.notify_one();
+            return;
         }
         inner.pending.add(now_ms, inner.end, wrote, step.answers);
         self.settle(inner, now_ms);
@@ -352,18 +366,24 @@ impl Shard {
         }
     }
 
-    fn append(&self, records: &[Entry]) -> Result<(Offset, bool), PartitionError> {
-        let begun = Instant::now();
+    /// Appends records, in order, and says how many there were when it ended: all of them, or those before the error.
+    fn append(&self, inner: &mut Inner, records: &[Entry]) -> (usize, Result<(), PartitionError>) {
         let wall_ms = now_ms();
-        let mut batch = BatchBuilder::new(Compression::None);
-        for entry in records {
-            let (key, value) = entry.encode();
-            batch.push(wall_ms, Some(&key), value.as_deref(), &[]);
+        let mut appended = 0;
+        for (count, batch) in Batches::new(records, wall_ms) {
+            let begun = Instant::now();
+            let room = !self.context.disk.is_low();
+            match self.partition.append_in(Some(self.epoch), &batch, true, room, wall_ms) {
+                Ok(here) => {
+                    inner.end = here.appended.last_offset.plus(1);
+                    inner.flush_first |= here.flush_first;
+                }
+                Err(error) => return (appended, Err(error)),
+            }
+            metrics::histogram!("anabranch_storage_group_append_seconds").record(begun.elapsed());
+            appended += count;
         }
-        let room = !self.context.disk.is_low();
-        let here = self.partition.append_in(Some(self.epoch), &batch.build(), true, room, wall_ms)?;
-        metrics::histogram!("anabranch_storage_group_append_seconds").record(begun.elapsed());
-        Ok((here.appended.last_offset.plus(1), here.flush_first))
+        (appended, Ok(()))
     }
 
     /// Counts the members here among the node's.
