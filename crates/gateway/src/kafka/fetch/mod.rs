@@ -2,14 +2,25 @@
 
 mod answer;
 mod leader;
+#[cfg(test)]
+mod memory_tests;
+mod pace;
 mod plan;
 mod session;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::select_all};
-use tokio::time::Instant;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, OptionFuture, select_all},
+};
+use tokio::{sync::Mutex, time::Instant};
+use tokio_util::sync::CancellationToken;
 use transport::{Reply, Response};
 use wire::{
     FrameError, RequestFrame, StrBytes,
@@ -18,11 +29,12 @@ use wire::{
 
 use self::{
     answer::{Gathered, Known, weigh},
-    leader::{Leader, Limits},
+    leader::{Leader, Question, Terms},
+    pace::{Pace, enough},
     plan::Plan,
     session::{ClientSession, Form},
 };
-use super::{front::Front, reply::encoded};
+use super::{budget::HeldBytes, front::Front, reply::encoded};
 
 /// What a connection has of fetching.
 #[derive(Default)]
@@ -30,6 +42,10 @@ pub(super) struct Fetching {
     leaders: HashMap<String, Leader>,
     known: Known,
     session: Option<ClientSession>,
+    /// How many fetches there were.
+    count: usize,
+    /// Whether somebody looks after what is kept for the next fetch.
+    is_watched: bool,
 }
 
 /// A fetch waits no longer than this, whatever it asks for.
@@ -41,12 +57,14 @@ const GRACE: Duration = Duration::from_millis(200);
 const NO_LEADER_WAIT: Duration = Duration::from_millis(100);
 /// Too little time to be worth asking a leader again.
 const WORTH_ASKING: Duration = Duration::from_millis(5);
-/// However many leaders share what a client takes at once.
-const LEADER_BYTES_MIN: i32 = 1 << 20;
+/// A fetch for which there is no room is answered without records, this late at most.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// What was not handed out is kept for the next fetch for so long, twice that at most, and so are connections.
+const KEPT: Duration = Duration::from_secs(5);
 
 pub(super) fn handle(
     front: &Arc<Front>,
-    fetching: &Arc<tokio::sync::Mutex<Fetching>>,
+    fetching: &Arc<Mutex<Fetching>>,
     frame: &RequestFrame,
 ) -> Result<Reply, FrameError> {
     let request: FetchRequest = frame.decode_body()?;
@@ -55,10 +73,30 @@ pub(super) fn handle(
     let client_id = frame.client_id.clone().unwrap_or_default();
     let began = Instant::now();
     let answer = async move {
-        let fetching = &mut *fetching.lock().await;
-        fetching.answer(&front, &client_id, request, form, began).await
+        let mut locked = fetching.lock().await;
+        if !std::mem::replace(&mut locked.is_watched, true) {
+            tokio::spawn(let_go_of_the_idle(Arc::downgrade(&fetching), front.stopping.clone()));
+        }
+        locked.count = locked.count.wrapping_add(1);
+        locked.answer(&front, &client_id, request, form, began).await
     };
     Ok(Reply::Later(answer.boxed()))
+}
+
+/// A client that fetches no more, for now, has nothing kept for it: it would take from those that do.
+async fn let_go_of_the_idle(fetching: Weak<Mutex<Fetching>>, stopping: CancellationToken) {
+    let mut seen = None;
+    while stopping.run_until_cancelled(tokio::time::sleep(KEPT)).await.is_some() {
+        let Some(fetching) = fetching.upgrade() else { return };
+        // Locked, it is in the middle of a fetch.
+        let Ok(mut fetching) = fetching.try_lock() else { continue };
+        if seen == Some(fetching.count) {
+            fetching.leaders.clear();
+            fetching.is_watched = false;
+            return;
+        }
+        seen = Some(fetching.count);
+    }
 }
 
 impl Fetching {
@@ -77,19 +115,17 @@ impl Fetching {
                 return encoded(&refused, version, correlation_id);
             }
         };
-        // An answer may have less than was asked for (KIP-74).
-        request.max_bytes = front.budget.share(request.max_bytes);
         let plan = Plan::new(&front.image.load(), &request);
         self.gather(front, client_id, &plan, &request, began).await;
-        let (mut response, records) =
-            self.hand_out(&request).respond(front, &plan, &self.known, &request, version);
+        let (gathered, held) = self.hand_out(&request);
+        let (mut response, records) = gathered.respond(front, &plan, &self.known, &request, version);
         if let (Some(session), Form::Whole | Form::Changes) = (&mut self.session, form) {
             session.tell(&mut response, form);
         }
         let bytes = records.iter().map(Bytes::len).sum::<usize>();
         front.traffic.fetched_bytes.increment(bytes as u64);
         let encoded = wire::encode_response(&response, version, correlation_id)?;
-        Ok(Response::around(encoded, records).holding(front.budget.hold(bytes)))
+        Ok(Response::around(encoded, records).holding(held))
     }
 
     /// Asks whoever is not asked yet, and waits until there is enough.
@@ -104,36 +140,55 @@ impl Fetching {
         // Who wants nothing in particular waits for nothing.
         let waits = if request.min_bytes > 0 { request.max_wait_ms } else { 0 };
         let wait = Duration::from_millis(u64::try_from(waits).unwrap_or(0)).min(WAIT_MAX);
-        let mut patience = Patience { deadline: began + wait, grace: GRACE };
+        let until = began + wait;
+        let mut patience = Patience { deadline: until, grace: GRACE };
         if plan.has_refusals() {
             patience.shorten();
         }
-        self.leave_others(plan);
         self.known.trim(request.topics.iter().map(|t| t.partitions.len()).sum());
-        let limits = limits(request, plan.by_leader.len());
-        self.ask(plan, client_id, limits, wait);
+        self.want(plan, request.isolation_level);
+        if wait <= WORTH_ASKING {
+            self.leaders.values_mut().for_each(Leader::look_next);
+        }
+        let enough = enough(request.min_bytes);
+        let mut room: Option<BoxFuture<'_, Vec<HeldBytes>>> = None;
         loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left > WORTH_ASKING {
+                self.ask(plan, client_id, request, Pace::Wait, || Some(Terms::Wait { enough, wait: left }));
+            }
             let (bytes, urgent) = self.weigh();
-            let is_enough = bytes >= usize::try_from(request.min_bytes).unwrap_or(0).max(1);
+            let is_enough = i32::try_from(bytes).is_ok_and(|bytes| bytes >= enough);
             if urgent || is_enough || front.stopping.is_cancelled() {
                 break;
             }
-            match self.next_answer(&patience, bytes > 0, front).await {
+            let unseen = plan.by_leader.keys().filter(|address| self.is_to_be_looked_at(address)).count();
+            if unseen == 0 {
+                room = None;
+                if left > WORTH_ASKING && self.wait_for_more() {
+                    continue;
+                }
+            } else if room.is_none() {
+                let wanted = usize::try_from(request.max_bytes).unwrap_or(0);
+                room = Some(front.budget.shares(wanted, unseen).boxed());
+            }
+            match self.next(&patience, bytes > 0, &mut room, front).await {
                 Next::Nothing => break,
                 Next::Failed => patience.shorten(),
-                Next::Answer => {
-                    let left = patience.deadline.saturating_duration_since(Instant::now());
-                    if left > WORTH_ASKING {
-                        self.ask(plan, client_id, limits, left);
-                    }
+                Next::Answer => {}
+                Next::Room(shares) => {
+                    room = None;
+                    let mut shares = shares.into_iter();
+                    let look = || shares.next().map(|share| Terms::look(request.max_bytes, share));
+                    self.ask(plan, client_id, request, Pace::Look, look);
                 }
             }
         }
     }
 
-    /// What has come, as far as the client takes it at once.
-    fn hand_out(&mut self, request: &FetchRequest) -> Gathered {
-        let mut gathered = Gathered::default();
+    /// What has come, as far as the client takes it at once, and the memory that it takes.
+    fn hand_out(&mut self, request: &FetchRequest) -> (Gathered, Vec<HeldBytes>) {
+        let (mut gathered, mut held) = (Gathered::default(), Vec::new());
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
         for leader in self.leaders.values_mut() {
             let Some(answer) = leader.answered() else { continue };
@@ -143,37 +198,67 @@ impl Fetching {
                 continue;
             }
             left = left.saturating_sub(bytes);
-            if let Some((asked, answer)) = leader.take() {
-                gathered.add(asked, answer);
+            if let Some(taken) = leader.take() {
+                held.extend(taken.held);
+                gathered.add(taken.asked, taken.answer);
             }
         }
-        gathered
+        (gathered, held)
     }
 
-    /// What was asked of other leaders is not wanted now. Their connections are kept: a consumer that has enough of one
-    /// partition leaves it out for a while.
-    fn leave_others(&mut self, plan: &Plan) {
+    /// Takes note of what is wanted of whom. What was asked of other leaders is not wanted now, but their connections are
+    /// kept: a consumer that has enough of one partition leaves it out for a while.
+    fn want(&mut self, plan: &Plan, isolation_level: i8) {
         self.leaders.retain(|address, leader| {
             let is_wanted = plan.by_leader.contains_key(address);
             if !is_wanted {
                 leader.abandon();
             }
+            leader.clear_up();
             is_wanted || leader.is_connected()
         });
-    }
-
-    /// Asks every leader of whom this is not asked yet.
-    fn ask(&mut self, plan: &Plan, client_id: &StrBytes, limits: Limits, wait: Duration) {
         for (address, topics) in &plan.by_leader {
             // The address is copied only for a leader that is new.
             match self.leaders.get_mut(address) {
-                Some(leader) => leader.want(address, client_id, limits, topics, wait),
+                Some(leader) => leader.want(isolation_level, topics),
                 None => {
-                    let leader = self.leaders.entry(address.clone()).or_default();
-                    leader.want(address, client_id, limits, topics, wait);
+                    self.leaders.insert(address.clone(), Leader::default());
                 }
             }
         }
+    }
+
+    fn is_to_be_looked_at(&self, address: &String) -> bool {
+        self.leaders.get(address).and_then(Leader::to_be_asked) == Some(Pace::Look)
+    }
+
+    /// Asks the leaders that are to be asked in this way, as long as there are terms for it. Another one is the first each
+    /// time: while there is little room, all get their turn.
+    fn ask(
+        &mut self,
+        plan: &Plan,
+        client_id: &StrBytes,
+        request: &FetchRequest,
+        pace: Pace,
+        mut terms: impl FnMut() -> Option<Terms>,
+    ) {
+        let leaders = plan.by_leader.len();
+        let first = self.count % leaders.max(1);
+        for (address, topics) in plan.by_leader.iter().cycle().skip(first).take(leaders) {
+            let Some(leader) = self.leaders.get_mut(address) else { continue };
+            if leader.to_be_asked() != Some(pace) {
+                continue;
+            }
+            let Some(terms) = terms() else { return };
+            let isolation_level = request.isolation_level;
+            leader.ask(Question { address, client_id, isolation_level, topics }, terms);
+        }
+    }
+
+    /// Once all leaders have been looked at, and all that they have is not enough, it is waited for.
+    fn wait_for_more(&mut self) -> bool {
+        !self.leaders.values().any(Leader::is_looked_at)
+            && self.leaders.values_mut().fold(false, |any, leader| leader.wait_for_more() || any)
     }
 
     /// What has come: bytes of records, and whether there is something that cannot wait.
@@ -182,31 +267,36 @@ impl Fetching {
         answers.fold((0, false), |(bytes, urgent), (more, also)| (bytes + more, urgent || also))
     }
 
-    /// Waits for one more answer. What is there already is not held back once the time is up; if nothing is, leaders may be
-    /// about to say so.
-    async fn next_answer(&mut self, patience: &Patience, has_some: bool, front: &Front) -> Next {
+    /// Waits for one more answer, or for room for one. What is there already is not held back once the time is up; if nothing
+    /// is, leaders may be about to say so.
+    async fn next(
+        &mut self,
+        patience: &Patience,
+        has_some: bool,
+        room: &mut Option<BoxFuture<'_, Vec<HeldBytes>>>,
+        front: &Front,
+    ) -> Next {
         let (addresses, exchanges): (Vec<_>, Vec<_>) = self
             .leaders
             .iter_mut()
             .filter_map(|(address, leader)| Some((address.clone(), leader.under_way()?)))
             .unzip();
-        let grace = if has_some || exchanges.is_empty() { Duration::ZERO } else { patience.grace };
+        let grace = match (has_some, room.is_some(), exchanges.is_empty()) {
+            (true, ..) | (false, false, true) => Duration::ZERO,
+            (false, true, _) => ROOM_WAIT,
+            (false, false, false) => patience.grace,
+        };
+        // Even if nobody was asked: at once, the client would ask again at once.
         let time_is_up = tokio::time::sleep_until(patience.deadline + grace);
-        if exchanges.is_empty() {
-            // Not at once: the client would ask again at once.
-            tokio::select! {
-                () = time_is_up => {}
-                () = front.stopping.cancelled() => {}
-            }
-            return Next::Nothing;
-        }
+        let answer = OptionFuture::from((!exchanges.is_empty()).then(|| select_all(exchanges)));
         let (ended, index) = tokio::select! {
             biased;
-            (ended, index, _) = select_all(exchanges) => (ended, index),
+            Some((ended, index, _)) = answer => (ended, index),
+            Some(shares) = OptionFuture::from(room.as_mut()) => return Next::Room(shares),
             () = time_is_up => return Next::Nothing,
             () = front.stopping.cancelled() => return Next::Nothing,
         };
-        let next = match &ended.1 {
+        let next = match &ended.answer {
             Ok(response) => {
                 self.known.learn(response);
                 Next::Answer
@@ -214,11 +304,7 @@ impl Fetching {
             Err(_) => Next::Failed,
         };
         if let Some(leader) = self.leaders.get_mut(&addresses[index]) {
-            let is_empty = ended.1.is_ok() && weigh(&ended.1) == (0, false);
-            leader.ended(ended);
-            if is_empty {
-                leader.take();
-            }
+            leader.ended(ended, &front.budget);
         }
         next
     }
@@ -229,6 +315,8 @@ enum Next {
     Answer,
     /// A leader was not reached, or its answer was lost.
     Failed,
+    /// There is room for so many leaders' answers.
+    Room(Vec<HeldBytes>),
     Nothing,
 }
 
@@ -250,14 +338,4 @@ impl Patience {
 fn new_session_id() -> i32 {
     let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
     ((high as i32) & i32::MAX).max(1)
-}
-
-/// What each leader is asked for: together not much more than the client takes.
-fn limits(request: &FetchRequest, leaders: usize) -> Limits {
-    let leaders = i32::try_from(leaders).unwrap_or(i32::MAX).max(1);
-    Limits {
-        min_bytes: request.min_bytes,
-        max_bytes: request.max_bytes.min((request.max_bytes / leaders).max(LEADER_BYTES_MIN)),
-        isolation_level: request.isolation_level,
-    }
 }
