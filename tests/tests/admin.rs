@@ -26,6 +26,7 @@ const TWO: ClusterSpec = ClusterSpec { controllers: 1, storage_nodes: 2, gateway
 const WITHIN: Duration = Duration::from_secs(30);
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -198,6 +199,8 @@ async fn what_all_topics_have_is_set_at_the_broker_without_a_name() {
     let (code, message) = describe(&kafka, BROKER, "1").await.unwrap_err();
     assert_eq!(code, ResponseError::InvalidRequest.code());
     assert_eq!(message, "node '1' is asked for at node 0");
+    let group = describe(&kafka, GROUP, "g").await.unwrap();
+    assert_eq!(found(&group, "consumer.session.timeout.ms"), ("45000".to_owned(), 4, vec![4]));
 
     assert_eq!(alter_cluster(&kafka, "log.retention.ms", None).await, 0);
     assert_eq!(describe(&kafka, BROKER, "").await.unwrap(), []);

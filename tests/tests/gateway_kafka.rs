@@ -366,17 +366,21 @@ async fn one_broker_is_to_be_seen() {
     let message = answer.topics[0].error_message.clone().unwrap();
     assert!(message.contains("not visible through it"), "{}", message.as_str());
 
-    let resource = |name: &str| {
+    let resource = |kind, name: &str| {
         DescribeConfigsResource::default()
-            .with_resource_type(4)
+            .with_resource_type(kind)
             .with_resource_name(text(name))
             .with_configuration_keys(None)
     };
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource("0"), resource("2")]);
-    let answer = kafka.call(request).await.unwrap();
-    assert_eq!(answer.results[0].error_code, 0);
-    assert!(answer.results[0].configs.iter().all(|c| c.name.as_str() != "log.dirs"));
-    assert_eq!(answer.results[1].error_code, ResponseError::InvalidRequest.code());
+    let asked = [(2, "free"), (4, "2"), (4, "0"), (32, "g")];
+    let resources = asked.iter().map(|(kind, name)| resource(*kind, name)).collect();
+    let answer = kafka.call(DescribeConfigsRequest::default().with_resources(resources)).await.unwrap();
+    let told: Vec<(i8, &str)> =
+        answer.results.iter().map(|r| (r.resource_type, r.resource_name.as_str())).collect();
+    assert_eq!(told, asked);
+    let codes: Vec<i16> = answer.results.iter().map(|r| r.error_code).collect();
+    assert_eq!(codes, [0, ResponseError::InvalidRequest.code(), 0, 0]);
+    assert!(answer.results[2].configs.iter().all(|c| c.name.as_str() != "log.dirs"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

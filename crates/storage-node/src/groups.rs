@@ -252,6 +252,10 @@ impl Groups {
         calls.filter_map(std::future::ready).collect().await
     }
 
+    pub(crate) fn config(&self) -> &GroupConfig {
+        &self.context.config
+    }
+
     fn token(&self) -> Token {
         Token(self.next_token.fetch_add(1, Ordering::Relaxed))
     }

@@ -10,7 +10,7 @@ use wire::{
 };
 
 use super::{
-    admin::{NO_BROKERS, Refused, ask},
+    admin::{NO_BROKERS, Refused, as_asked, ask},
     front::Front,
     text,
 };
@@ -28,49 +28,45 @@ pub(super) async fn answer(
     request: DescribeConfigsRequest,
     version: i16,
 ) -> DescribeConfigsResponse {
-    let mut results = Vec::with_capacity(request.resources.len());
+    let names = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
+    let names: Vec<_> = names.collect();
+    let node = front.image.load().active_nodes().next().map(|node| text(node.id));
+    let mut results = Vec::with_capacity(names.len());
+    let mut asked = Vec::new();
     for resource in &request.resources {
-        let result = match (resource.resource_type, resource.resource_name.as_str()) {
-            (BROKER, VIRTUAL_NAME) => virtual_broker(&front, &request, resource, version).await,
-            (BROKER, name) if !name.is_empty() => {
-                Err((ResponseError::InvalidRequest, format!("broker {name}: {NO_BROKERS}")))
+        match (resource.resource_type, resource.resource_name.as_str(), &node) {
+            (BROKER, VIRTUAL_NAME, Some(node)) => {
+                asked.push(resource.clone().with_resource_name(node.clone()));
             }
-            _ => describe(&front, &request, resource.clone(), version).await,
-        };
-        results.push(result.unwrap_or_else(|why| failed(resource, &why)));
+            (BROKER, name, _) if !name.is_empty() && name != VIRTUAL_NAME => {
+                let why = (ResponseError::InvalidRequest, format!("broker {name}: {NO_BROKERS}"));
+                results.push(failed(resource, &why));
+            }
+            _ => asked.push(resource.clone()),
+        }
     }
+    if !asked.is_empty() {
+        let request = request.with_resources(asked);
+        match ask(&front, &request, version, None).await {
+            Ok(response) => results.extend(response.results),
+            Err(why) => results.extend(request.resources.iter().map(|resource| failed(resource, &why))),
+        }
+    }
+    let of_node = |r: &&mut DescribeConfigsResult| {
+        r.resource_type == BROKER && node.as_ref().is_some_and(|node| *node == r.resource_name)
+    };
+    results.iter_mut().filter(of_node).for_each(make_virtual);
+    as_asked(&mut results, names, |r| (r.resource_type, r.resource_name.clone()));
     DescribeConfigsResponse::default().with_results(results)
 }
 
-async fn describe(
-    front: &Front,
-    request: &DescribeConfigsRequest,
-    resource: DescribeConfigsResource,
-    version: i16,
-) -> Result<DescribeConfigsResult, Refused> {
-    let request = request.clone().with_resources(vec![resource]);
-    let missing = || (ResponseError::UnknownServerError, "the node's answer lacks the resource".to_owned());
-    ask(front, &request, version, None).await?.results.pop().ok_or_else(missing)
-}
-
-/// What a node says of itself, but for what is not true of all of them.
-async fn virtual_broker(
-    front: &Front,
-    request: &DescribeConfigsRequest,
-    resource: &DescribeConfigsResource,
-    version: i16,
-) -> Result<DescribeConfigsResult, Refused> {
-    let image = front.image.load();
-    let none = || (ResponseError::BrokerNotAvailable, "no storage node is active".to_owned());
-    let node = image.active_nodes().next().ok_or_else(none)?;
-    let of_node = resource.clone().with_resource_name(text(node.id));
-    let mut result = describe(front, request, of_node, version).await?;
-    result.resource_name = resource.resource_name.clone();
+/// Makes of what a node says of itself what is true of all of them.
+fn make_virtual(result: &mut DescribeConfigsResult) {
+    result.resource_name = text(VIRTUAL_NAME);
     result.configs.retain(|config| config.name.as_str() != NODES_OWN);
     for config in result.configs.iter_mut().filter(|c| IDS.contains(&c.name.as_str())) {
         rename(config);
     }
-    Ok(result)
 }
 
 fn rename(config: &mut DescribeConfigsResourceResult) {

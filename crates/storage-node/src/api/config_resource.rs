@@ -6,6 +6,8 @@ use wire::ResponseError;
 /// Kinds of resources that have settings, as the wire has them.
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+/// A consumer group (KIP-848).
+pub(super) const GROUP: i8 = 32;
 
 type Refused = (ResponseError, String);
 
@@ -54,6 +56,12 @@ impl Resource {
             BROKER => {
                 let message =
                     format!("node {name} reads its configs at its start; those of topics can be altered");
+                Err((ResponseError::InvalidRequest, message))
+            }
+            GROUP => {
+                let message = format!(
+                    "group '{name}' has no configs of its own: storage.groups sets them for all, at a node's start"
+                );
                 Err((ResponseError::InvalidRequest, message))
             }
             other => {

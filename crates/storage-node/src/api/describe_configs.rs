@@ -15,7 +15,7 @@ use wire::{
 
 use crate::{
     api::{
-        config_resource::{BROKER, TOPIC, broker_name},
+        config_resource::{BROKER, GROUP, TOPIC, broker_name},
         create_topics::{SOURCE_DEFAULT, SOURCE_TOPIC},
         text,
     },
@@ -62,6 +62,7 @@ async fn describe(
         TOPIC => topic_configs(broker, name, request).await?,
         BROKER if name.is_empty() => cluster_configs(&broker.image.load(), request),
         BROKER if name == broker.node.to_string() => node_configs(broker, request),
+        GROUP => group_configs(broker, request),
         BROKER => {
             let message = format!("node '{name}' is asked for at node {}", broker.node);
             return Err((ResponseError::InvalidRequest, message));
@@ -176,21 +177,53 @@ fn node_configs(broker: &Broker, request: &DescribeConfigsRequest) -> Described 
         ),
     ];
     let own = own.into_iter().map(|(name, value, config_type, documentation)| {
-        let synonym = DescribeConfigsSynonym::default()
-            .with_name(text(name))
-            .with_value(Some(text(&value)))
-            .with_source(SOURCE_STATIC);
-        DescribeConfigsResourceResult::default()
-            .with_name(text(name))
-            .with_value(Some(text(value)))
-            .with_read_only(true)
-            .with_config_source(SOURCE_STATIC)
-            .with_config_type(type_code(config_type))
-            .with_documentation(request.include_documentation.then(|| text(documentation)))
-            .with_synonyms(if request.include_synonyms { vec![synonym] } else { Vec::new() })
+        fixed(name, &value, config_type, documentation, request)
     });
     let of_topics = domain::topic_config_definitions()
         .iter()
         .map(|d| config(broker_name(d.name), d, None, &image.cluster_configs, request));
     own.chain(of_topics).collect()
+}
+
+/// What holds for every group: a single one has no settings of its own.
+fn group_configs(broker: &Broker, request: &DescribeConfigsRequest) -> Described {
+    let config = broker.groups.config();
+    let timings = [
+        (
+            "consumer.heartbeat.interval.ms",
+            config.consumer_heartbeat_interval_ms.to_string(),
+            "How often a member of the consumer protocol is heard, at least.",
+        ),
+        (
+            "consumer.session.timeout.ms",
+            config.consumer_session_timeout_ms.to_string(),
+            "A member of the consumer protocol that is silent for so long is out.",
+        ),
+    ];
+    let timings = timings.iter();
+    timings
+        .map(|(name, value, documentation)| fixed(name, value, ConfigType::Int, documentation, request))
+        .collect()
+}
+
+/// A setting that a node was started with.
+fn fixed(
+    name: &'static str,
+    value: &str,
+    config_type: ConfigType,
+    documentation: &'static str,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResourceResult {
+    let synonym = DescribeConfigsSynonym::default()
+        .with_name(text(name))
+        .with_value(Some(text(value)))
+        .with_source(SOURCE_STATIC);
+    DescribeConfigsResourceResult::default()
+        .with_name(text(name))
+        .with_value(Some(text(value)))
+        .with_read_only(true)
+        .with_config_source(SOURCE_STATIC)
+        .with_config_type(type_code(config_type))
+        .with_documentation(request.include_documentation.then(|| text(documentation)))
+        .with_synonyms(if request.include_synonyms { vec![synonym] } else { Vec::new() })
 }
