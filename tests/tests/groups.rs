@@ -13,8 +13,9 @@ use tests::{
 use wire::{
     ResponseError, StrBytes, WireTopicName,
     messages::{
-        CreatePartitionsRequest, DeleteGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
-        OffsetFetchRequest, create_partitions_request::CreatePartitionsTopic,
+        CreatePartitionsRequest, DeleteGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest,
+        OffsetCommitRequest, OffsetFetchRequest,
+        create_partitions_request::CreatePartitionsTopic,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
     },
@@ -405,7 +406,8 @@ async fn nobody_deletes_or_grows_the_topic_that_groups_are_kept_in() {
         assert_eq!(kafka.delete_topic(OFFSETS_TOPIC).await, refused);
         let config = kafka.set_config(OFFSETS_TOPIC, "cleanup.policy", "delete").await;
         assert_eq!(config, ResponseError::InvalidConfig.code());
-        let more = CreatePartitionsTopic::default().with_name(WireTopicName(text(OFFSETS_TOPIC))).with_count(60);
+        let more =
+            CreatePartitionsTopic::default().with_name(WireTopicName(text(OFFSETS_TOPIC))).with_count(60);
         let request = CreatePartitionsRequest::default().with_topics(vec![more]).with_timeout_ms(5000);
         assert_eq!(kafka.call(request).await.unwrap().results[0].error_code, refused);
     }

@@ -185,7 +185,12 @@ impl Ledger {
 impl Topic {
     fn new(count: i32) -> Self {
         let count = usize::try_from(count).unwrap_or(0);
-        Self { subscribers: Vec::new(), homes: vec![None; count], owners: vec![None; count], shares: BTreeMap::new() }
+        Self {
+            subscribers: Vec::new(),
+            homes: vec![None; count],
+            owners: vec![None; count],
+            shares: BTreeMap::new(),
+        }
     }
 
     /// A partition that the member has and did not have before.
