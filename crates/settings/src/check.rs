@@ -71,6 +71,7 @@ impl StorageSettings {
         public("storage.http", &self.http)?;
         for (key, value) in [
             ("storage.request_bytes_max", self.request_bytes_max as usize),
+            ("storage.requests_bytes_max", self.requests_bytes_max),
             ("storage.open_files_max", self.open_files_max),
             ("storage.connections_max", self.connections_max),
         ] {
@@ -94,6 +95,7 @@ impl GatewaySettings {
         for (key, value) in [
             ("gateway.kafka.request_bytes_max", kafka.request_bytes_max),
             ("gateway.kafka.in_flight_bytes_max", kafka.in_flight_bytes_max),
+            ("gateway.kafka.requests_bytes_max", kafka.requests_bytes_max),
             ("gateway.kafka.answer_bytes_max", kafka.answer_bytes_max),
             ("gateway.kafka.connections_max", kafka.connections_max),
         ] {

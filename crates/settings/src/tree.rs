@@ -78,11 +78,18 @@ pub struct StorageSettings {
     pub compaction_check_interval_ms: u64,
     /// The largest request that is taken, in bytes; without records it has 16 MiB at most.
     pub request_bytes_max: u32,
+    /// How many bytes of requests all connections may have under way together, about (Kafka's `queued.max.request.bytes`,
+    /// KIP-72): those that are being read, and those with records that wait for their acknowledgement. Beyond, nothing large
+    /// and nothing with records is read until some are answered; fetches and heartbeats go on.
+    pub requests_bytes_max: usize,
     /// How many segment files may be open at once.
     pub open_files_max: usize,
     /// A connection without a request for so long is closed.
     pub connection_idle_ms_max: u64,
-    /// How many connections are taken.
+    /// How many connections of clients are taken, as far as the limit on open files allows. A gateway opens up to two for each
+    /// of its clients to each node (one produces, one fetches), so for every node: gateways × clients of each × 2, and those
+    /// clients that connect to it themselves. The default has room for three full gateways (10,000 clients each). A sixteenth
+    /// more places, at least 64, are set aside for other storage nodes.
     pub connections_max: usize,
     /// A follower that has not caught up for so long leaves the ISR (Kafka's `replica.lag.time.max.ms`).
     pub replica_lag_ms_max: u64,
@@ -135,12 +142,17 @@ pub struct GatewayKafkaSettings {
     pub request_bytes_max: usize,
     /// How many bytes of requests a connection may have under way; it is read no further meanwhile.
     pub in_flight_bytes_max: usize,
+    /// How many bytes of requests all connections may have under way together, about (Kafka's `queued.max.request.bytes`,
+    /// KIP-72): those that are being read, and those with records that wait for their acknowledgement. Beyond, nothing large
+    /// and nothing with records is read until some are answered; fetches and heartbeats go on.
+    pub requests_bytes_max: usize,
     /// How many bytes the answers may take together, about, that clients have not read yet: the more there are, the smaller
     /// is what a fetch gets.
     pub answer_bytes_max: usize,
     /// A connection without a request for so long is closed.
     pub connection_idle_ms_max: u64,
-    /// How many connections are taken.
+    /// How many connections are taken, as far as the limit on open files allows. Each may become two to every node: see
+    /// `storage.connections_max`.
     pub connections_max: usize,
 }
 
@@ -204,9 +216,10 @@ impl Default for StorageSettings {
             retention_check_interval_ms: 300_000,
             compaction_check_interval_ms: 15_000,
             request_bytes_max: 100 << 20,
+            requests_bytes_max: 512 << 20,
             open_files_max: 1_024,
             connection_idle_ms_max: 600_000,
-            connections_max: 10_000,
+            connections_max: 60_000,
             replica_lag_ms_max: 10_000,
             replica_fetch_wait_ms_max: 500,
             disk_reserve_bytes: None,
@@ -236,6 +249,7 @@ impl Default for GatewayKafkaSettings {
             advertised: None,
             request_bytes_max: 100 << 20,
             in_flight_bytes_max: 64 << 20,
+            requests_bytes_max: 256 << 20,
             answer_bytes_max: 256 << 20,
             connection_idle_ms_max: 600_000,
             connections_max: 10_000,

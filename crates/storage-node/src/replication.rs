@@ -18,7 +18,7 @@ use metadata::{Image, NodeState, Partition};
 use replica::PartitionState;
 
 pub(crate) use self::{
-    fetchers::{FetchConfig, Fetchers},
+    fetchers::{CLIENT_ID, FetchConfig, Fetchers},
     isr::IsrKeeper,
     report::Reports,
     sessions::{FollowerSession, Sessions, Slot},

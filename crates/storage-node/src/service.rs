@@ -5,7 +5,6 @@ use domain::{DirectoryId, NodeId};
 use group::GroupConfig;
 use metadata::{Endpoint as Address, NodeRegistration};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::{AdvertisedError, advertised};
 use telemetry::{Health, Metrics, MetricsError, serve_health};
 use tokio::{
@@ -14,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use transport::ServerConfig;
+use transport::{Reserved, ServerConfig};
 
 use crate::{
     assurance::Assurance,
@@ -28,7 +27,7 @@ use crate::{
     home::Home,
     partition::Points,
     producer_ids::ProducerIds,
-    replication::{FetchConfig, Fetchers, Sessions},
+    replication::{self, FetchConfig, Fetchers, Sessions},
     scrub,
     session::Session,
     store::{Checkpoints, Store},
@@ -63,6 +62,12 @@ pub struct StorageNodeConfig {
 /// The most that a follower takes in one answer, and of one partition in it.
 const REPLICA_RESPONSE_BYTES_MAX: i32 = 10 << 20;
 const REPLICA_PARTITION_BYTES_MAX: i32 = 1 << 20;
+
+/// Places that are set aside for other nodes, at least: each has one connection to this node, and for a moment two. Gateways
+/// are clients: there may be more of them than there is place.
+const RESERVED_MIN: usize = 64;
+/// What a node has open besides connections and segments.
+const OTHER_FILES: usize = 256;
 
 /// Why a storage node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,8 +132,14 @@ impl From<&settings::Settings> for StorageNodeConfig {
                 request_bytes_max: storage.request_bytes_max as usize,
                 idle_max: Duration::from_millis(storage.connection_idle_ms_max),
                 connections_max: storage.connections_max,
+                reserved: Some(Reserved {
+                    places: (storage.connections_max / 16).max(RESERVED_MIN),
+                    client_id: replication::CLIENT_ID,
+                }),
                 in_flight_max: 128,
                 in_flight_bytes_max: 256 << 20,
+                requests_bytes_max: storage.requests_bytes_max,
+                trickle_max: Duration::from_secs(10),
                 answer_bytes_max: 1 << 20,
                 stall_max: Duration::from_secs(30),
             },
@@ -142,7 +153,7 @@ impl From<&settings::Settings> for StorageNodeConfig {
 /// # Errors
 /// The folder cannot be used (locked, another cluster's or node's, corrupt), or the controller refuses the node.
 pub async fn start(
-    config: StorageNodeConfig,
+    mut config: StorageNodeConfig,
     kafka: TcpListener,
     http: TcpListener,
     interrupted: CancellationToken,
@@ -152,7 +163,7 @@ pub async fn start(
         return Err(StorageNodeError::NodeId(node.0));
     }
     let metrics = Metrics::install()?;
-    raise_open_files();
+    transport::fit_open_files(&mut config.server, config.open_files_max + OTHER_FILES);
     let health = Health::starting("recovering the data folder");
     let stop = CancellationToken::new();
     // Whoever starts this process sees from outside that it lives, however long recovery takes.
@@ -324,17 +335,6 @@ pub async fn start(
         tasks,
         watching,
     })
-}
-
-/// A login shell's soft limit on open files is often 1,024; the hard one is what this process may really have.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, raised)
-    {
-        tracing::warn!(%error, limit = ?limit.current, "the limit on open files was not raised");
-    }
 }
 
 /// Ready once the controller has counted this node as active; a lost session later does not take that back.

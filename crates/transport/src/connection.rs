@@ -1,13 +1,15 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::{BufMut, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wire::{FrameError, RequestFrame};
 
 use crate::{
     Handler, Reply, Response, ServerConfig,
     incoming::{Incoming, LengthError},
+    intake::{Intake, Rooms},
     low_water::LowWater,
     outgoing::Outgoing,
 };
@@ -19,6 +21,9 @@ pub(crate) struct Connection<H> {
     config: Arc<ServerConfig>,
     handler: H,
     incoming: Incoming,
+    intake: Intake,
+    /// Where the place is one that was set aside: what the first request has to show, and until when.
+    proof: Option<Proof>,
     low_water: LowWater,
     waiting: FuturesOrdered<BoxFuture<'static, Result<(Response, Holds), FrameError>>>,
     outgoing: Outgoing,
@@ -35,6 +40,17 @@ struct Holds {
     asked_bytes: usize,
 }
 
+/// That a connection is from a node of the cluster: its client id, in time.
+#[derive(Clone, Copy)]
+pub(crate) struct Proof {
+    pub(crate) client_id: &'static str,
+    pub(crate) until: Instant,
+}
+
+/// A connection that took a place which is set aside for the cluster's own nodes, and did not show to be from one.
+#[derive(Debug)]
+pub(crate) struct Stranger;
+
 /// How long a connection keeps its empty buffer for the next request.
 const BUFFER_KEPT: Duration = Duration::from_millis(100);
 
@@ -49,14 +65,26 @@ enum Ended {
     Unacknowledged,
     #[error("{0}")]
     Length(#[from] LengthError),
+    #[error("a request that was begun brought next to nothing for {0:?}")]
+    Trickle(Duration),
+    #[error("the place is set aside for the cluster's nodes")]
+    Stranger,
 }
 
 impl<H: Handler> Connection<H> {
-    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>, handler: H) -> Self {
+    pub(crate) fn new(
+        (stream, peer): (TcpStream, SocketAddr),
+        config: Arc<ServerConfig>,
+        rooms: Arc<Rooms>,
+        proof: Option<Proof>,
+        handler: H,
+    ) -> Self {
         Self {
             stream,
             peer,
             incoming: Incoming::of_requests(config.request_bytes_max),
+            intake: Intake::new(rooms, config.trickle_max),
+            proof,
             config,
             handler,
             low_water: LowWater::default(),
@@ -67,12 +95,14 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Stranger> {
         if let Err(error) = self.stream.set_nodelay(true) {
             tracing::debug!(peer = %self.peer, %error, "TCP_NODELAY was not set");
         }
         match self.serve(stop).await {
             Ok(()) => {}
+            // Whoever counts them tells of them.
+            Err(Ended::Stranger) => return Err(Stranger),
             Err(error @ (Ended::Io(_) | Ended::Unacknowledged)) => {
                 tracing::debug!(peer = %self.peer, %error, "connection ended");
             }
@@ -81,6 +111,7 @@ impl<H: Handler> Connection<H> {
                 tracing::warn!(peer = %self.peer, %error, "closing the connection");
             }
         }
+        Ok(())
     }
 
     async fn serve(&mut self, stop: CancellationToken) -> Result<(), Ended> {
@@ -91,19 +122,26 @@ impl<H: Handler> Connection<H> {
                 () = stop.cancelled() => return self.finish().await,
             }
             let has_room = self.has_room();
-            if has_room && self.incoming.has_frame()? {
+            if has_room && self.incoming.has_frame()? && !self.intake.waits() {
                 // More than one turn's worth was pipelined; others get their turn, too.
                 tokio::task::yield_now().await;
                 self.take_frames()?;
                 continue;
             }
+            let allowed = match has_room {
+                true => self.intake.allowance(&self.incoming),
+                false => {
+                    self.intake.pause();
+                    0
+                }
+            };
             tokio::select! {
                 biased;
                 Some(response) = self.waiting.next(), if !self.waiting.is_empty() => {
                     self.put_out(response?)?;
                     self.take_finished()?;
                 }
-                readable = self.stream.readable(), if has_room => {
+                readable = self.stream.readable(), if allowed > 0 => {
                     readable?;
                     if !self.read()? {
                         return self.finish().await;
@@ -111,6 +149,12 @@ impl<H: Handler> Connection<H> {
                     self.take_frames()?;
                     self.low_water.wait_for(&self.stream, self.incoming.rest());
                 }
+                // Not whether it waits still: its turn may have come since it was asked.
+                () = self.intake.turn(), if has_room && allowed == 0 => {}
+                () = self.intake.trickled(), if allowed > 0 => {
+                    return Err(Ended::Trickle(self.config.trickle_max));
+                }
+                () = late(self.proof), if self.proof.is_some() => return Err(Ended::Stranger),
                 // What was asked is answered; nothing new is taken.
                 () = stop.cancelled() => return self.finish().await,
                 // An idle connection holds no buffer; a busy one uses its own again, whose pages are there already.
@@ -127,6 +171,7 @@ impl<H: Handler> Connection<H> {
 
     /// Answers what still waits, briefly.
     async fn finish(&mut self) -> Result<(), Ended> {
+        self.intake.end();
         let answered = async {
             while let Some(response) = self.waiting.next().await {
                 self.put_out(response?)?;
@@ -136,10 +181,15 @@ impl<H: Handler> Connection<H> {
         tokio::time::timeout(Duration::from_secs(5), answered).await.unwrap_or(Ok(()))
     }
 
-    /// Reads what is there. False when the client has ended the connection.
+    /// Reads what is there, as far as it may. False when the client has ended the connection.
     fn read(&mut self) -> io::Result<bool> {
         loop {
-            let read = match self.incoming.read(|room| self.stream.try_read_buf(room)) {
+            let allowed = self.intake.allowance(&self.incoming);
+            if allowed == 0 {
+                return Ok(true);
+            }
+            let read = |room: &mut BytesMut| self.stream.try_read_buf(&mut room.limit(allowed));
+            let read = match self.incoming.read(read) {
                 Ok(0) => return Ok(false),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -161,10 +211,21 @@ impl<H: Handler> Connection<H> {
     /// Takes the requests that are there, as far as their answers find room: a client that only sends and never reads
     /// takes no more of this process than that.
     fn take_frames(&mut self) -> Result<(), Ended> {
-        while self.has_room() {
+        while self.has_room() && self.incoming.has_frame()? {
+            let Some(held) = self.incoming.front().and_then(|front| self.intake.admit(&front)) else {
+                return Ok(());
+            };
             let Some(frame) = self.incoming.take_frame()? else { return Ok(()) };
             let length = frame.len();
-            let reply = match RequestFrame::parse(frame) {
+            let request = RequestFrame::parse(frame);
+            if let Some(proof) = self.proof.take()
+                && !request
+                    .as_ref()
+                    .is_ok_and(|request| request.client_id.as_deref() == Some(proof.client_id))
+            {
+                return Err(Ended::Stranger);
+            }
+            let reply = match request {
                 Ok(request) => self.handler.handle(request, self.peer),
                 Err(error) => self.handler.handle_unreadable(error),
             };
@@ -180,7 +241,12 @@ impl<H: Handler> Connection<H> {
                 Reply::Later(response) => {
                     self.asked_bytes += length;
                     let holds = Holds { ready: false, asked_bytes: length };
-                    self.waiting.push_back(async move { Ok((response.await?, holds)) }.boxed());
+                    let answer = async move {
+                        let response = response.await?;
+                        drop(held);
+                        Ok((response, holds))
+                    };
+                    self.waiting.push_back(answer.boxed());
                 }
             }
         }
@@ -205,5 +271,12 @@ impl<H: Handler> Connection<H> {
         }
         self.outgoing.push(response);
         Ok(())
+    }
+}
+
+async fn late(proof: Option<Proof>) {
+    match proof {
+        Some(proof) => tokio::time::sleep_until(proof.until).await,
+        None => std::future::pending().await,
     }
 }

@@ -24,10 +24,20 @@ pub struct LengthError {
     pub max: usize,
 }
 
+/// The frame that has begun, once it is known what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// All of it, with its length.
+    pub(crate) bytes: usize,
+    /// How much of it is here.
+    pub(crate) come: usize,
+    pub(crate) has_records: bool,
+}
+
 /// Room for a read when nothing is known yet.
-const READ_BYTES: usize = 64 << 10;
+pub(crate) const READ_BYTES: usize = 64 << 10;
 /// What it grows to while the reads fill it.
-const READ_BYTES_MAX: usize = 256 << 10;
+pub(crate) const READ_BYTES_MAX: usize = 256 << 10;
 /// Room is made for a large frame at once up to this; beyond, it grows as the bytes come.
 const READ_AHEAD_BYTES_MAX: usize = 4 << 20;
 
@@ -88,6 +98,26 @@ impl Incoming {
         Ok(self.whole_frame()?.is_some())
     }
 
+    pub(crate) fn front(&self) -> Option<Front> {
+        let claimed = usize::try_from(self.claimed_length()?).unwrap_or(0);
+        let has_records = is_produce(self.bytes.get(4..6)?);
+        let bytes = claimed.min(self.frame_bytes_max) + 4;
+        Some(Front { bytes, come: self.bytes.len().min(bytes), has_records })
+    }
+
+    /// Whether a frame stands whole at the front.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.front().is_some_and(|front| front.come == front.bytes)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn frame_bytes_last(&self) -> usize {
+        self.frame_bytes_last
+    }
+
     /// The length of the frame that stands whole at the front.
     fn whole_frame(&self) -> Result<Option<usize>, LengthError> {
         let Some(claimed) = self.claimed_length() else { return Ok(None) };
@@ -102,7 +132,7 @@ impl Incoming {
     /// How large the frame at the front may be, as far as it has come.
     fn allowed(&self) -> usize {
         match self.bytes.get(4..6) {
-            Some(key) if key != (ApiKey::Produce as i16).to_be_bytes() => self.recordless_bytes_max,
+            Some(key) if !is_produce(key) => self.recordless_bytes_max,
             _ => self.frame_bytes_max,
         }
     }
@@ -135,6 +165,10 @@ impl Incoming {
         let recordless_bytes_max = self.recordless_bytes_max;
         *self = Self { recordless_bytes_max, ..Self::new(self.frame_bytes_max) };
     }
+}
+
+fn is_produce(key: &[u8]) -> bool {
+    key == (ApiKey::Produce as i16).to_be_bytes()
 }
 
 #[cfg(test)]

@@ -166,8 +166,11 @@ mod tests {
             request_bytes_max: 1 << 20,
             idle_max: Duration::from_secs(60),
             connections_max: 16,
+            reserved: None,
             in_flight_max: 16,
             in_flight_bytes_max: 1 << 20,
+            requests_bytes_max: 4 << 20,
+            trickle_max: Duration::from_secs(10),
             answer_bytes_max: 1 << 20,
             stall_max: Duration::from_secs(60),
         };

@@ -1,11 +1,21 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::BoxFuture;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{FrameError, RequestFrame};
 
-use crate::{Response, connection::Connection};
+use crate::{
+    Response,
+    connection::Connection,
+    intake::Rooms,
+    places::{Places, Reserved},
+    seldom::Seldom,
+};
 
 /// What becomes of a request.
 pub enum Reply {
@@ -61,12 +71,18 @@ pub struct ServerConfig {
     pub request_bytes_max: usize,
     /// A connection that is silent for so long, and waits for nothing, is closed.
     pub idle_max: Duration,
-    /// Further connections are closed at once.
+    /// Further connections are closed at once, unless they are for a place that is set aside.
     pub connections_max: usize,
+    pub reserved: Option<Reserved>,
     /// Requests of one connection that wait for their answers; no more are taken meanwhile.
     pub in_flight_max: usize,
     /// Bytes of requests of one connection that wait for their answers; no more are taken meanwhile.
     pub in_flight_bytes_max: usize,
+    /// Bytes of requests of all connections together, of those being read and of those with records that wait for their
+    /// answers; about, and one request may go past it. Nothing large and nothing with records is read meanwhile.
+    pub requests_bytes_max: usize,
+    /// A large request that was begun, and brings less than 64 KiB in so long, ends its connection.
+    pub trickle_max: Duration,
     /// Bytes of answers of one connection that wait for the client to read; no more requests are taken meanwhile.
     pub answer_bytes_max: usize,
     /// A client that reads nothing of its answers for so long is cut off.
@@ -84,29 +100,37 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(config.connections_max));
+    let places = Arc::new(Places::new(config.connections_max, config.reserved));
+    let rooms = Rooms::new(config.requests_bytes_max);
     let config = Arc::new(config);
+    let mut not_accepted = Seldom::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (stream, peer) = match accepted {
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(times) = not_accepted.count(Instant::now()) {
+                    tracing::warn!(%error, times, "connections could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!(%peer, max = config.connections_max, "too many connections, closing this one");
+        let peer = accepted.1;
+        let Some(place) = places.take() else {
+            places.refused(peer);
             continue;
         };
-        let connection = Connection::new(stream, peer, config.clone(), service.connect(peer));
-        let stop = stop.clone();
+        let handler = service.connect(peer);
+        let connection = Connection::new(accepted, config.clone(), rooms.clone(), place.proof(), handler);
+        let (stop, places) = (stop.clone(), places.clone());
         connections.spawn(async move {
-            connection.run(stop).await;
+            if connection.run(stop).await.is_err() {
+                places.refused(peer);
+            }
             drop(place);
         });
     }

@@ -31,8 +31,11 @@ impl From<&GatewayKafkaSettings> for KafkaConfig {
                 request_bytes_max: settings.request_bytes_max,
                 idle_max: Duration::from_millis(settings.connection_idle_ms_max),
                 connections_max: settings.connections_max,
+                reserved: None,
                 in_flight_max: 128,
                 in_flight_bytes_max: settings.in_flight_bytes_max,
+                requests_bytes_max: settings.requests_bytes_max,
+                trickle_max: Duration::from_secs(10),
                 // Unlike a storage node's, these bytes are in this process's memory.
                 answer_bytes_max: 1 << 20,
                 stall_max: Duration::from_secs(30),
@@ -41,6 +44,9 @@ impl From<&GatewayKafkaSettings> for KafkaConfig {
         }
     }
 }
+
+/// What a gateway has open besides its clients' connections and those to the nodes on their behalf.
+const OTHER_FILES: usize = 256;
 
 /// The Kafka listener, running.
 pub(crate) struct KafkaListener {
@@ -55,10 +61,11 @@ impl KafkaListener {
         listener: TcpListener,
         address: SocketAddr,
         (host, port): (String, u16),
-        config: KafkaConfig,
+        mut config: KafkaConfig,
         image: WatchedImage,
     ) -> Self {
         let stop = CancellationToken::new();
+        transport::fit_open_files(&mut config.server, OTHER_FILES);
         let front = Front {
             image: image.clone(),
             upstream: Upstream::new(),

@@ -58,6 +58,9 @@ pub(crate) struct FetchersTask {
     new_leaders: mpsc::UnboundedReceiver<Arc<Wanted>>,
 }
 
+/// How a follower shows itself to the leader, which has places set aside for it.
+pub(crate) const CLIENT_ID: &str = "anabranch-replica";
+
 impl Fetchers {
     pub(crate) fn new() -> (Self, FetchersTask) {
         let (new_leaders, receiver) = mpsc::unbounded_channel();
@@ -133,7 +136,7 @@ impl FetchersTask {
     ) {
         let tasks = TaskTracker::new();
         // A pool of its own: a fetch that waits must not hold up anything else on its connection.
-        let pool = ClientPool::new("anabranch-replica");
+        let pool = ClientPool::new(CLIENT_ID);
         loop {
             let wanted = tokio::select! {
                 () = stop.cancelled() => break,
