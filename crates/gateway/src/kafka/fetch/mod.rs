@@ -257,8 +257,9 @@ impl Fetching {
 
     /// Once all leaders have been looked at, and all that they have is not enough, it is waited for.
     fn wait_for_more(&mut self) -> bool {
+        // All of them, and not only the first.
         !self.leaders.values().any(Leader::is_looked_at)
-            && self.leaders.values_mut().fold(false, |any, leader| leader.wait_for_more() || any)
+            && self.leaders.values_mut().map(Leader::wait_for_more).filter(|waits| *waits).count() > 0
     }
 
     /// What has come: bytes of records, and whether there is something that cannot wait.
