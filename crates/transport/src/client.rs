@@ -113,7 +113,8 @@ impl Client {
         tokio::spawn(read_answers(read, answers.clone(), dropped.clone()));
         let shared = Shared {
             address: address.to_owned(),
-            client_id: client_id.clone(),
+            // It may be a part of a request's buffer, which would stay for as long as the connection.
+            client_id: StrBytes::from_string(client_id.to_string()),
             versions: HashMap::new(),
             next_id: AtomicI32::new(0),
             requests,
@@ -340,6 +341,9 @@ async fn read_answers(mut read: OwnedReadHalf, answers: Arc<Mutex<Answers>>, dro
     end(&answers, &reason);
 }
 
+/// Room for a read when nothing is known yet.
+const READ_BYTES: usize = 64 << 10;
+
 async fn next_frame(
     read: &mut OwnedReadHalf,
     incoming: &mut BytesMut,
@@ -348,7 +352,7 @@ async fn next_frame(
     loop {
         let length = incoming.first_chunk::<4>().map(|b| i32::from_be_bytes(*b));
         let missing = match length {
-            None => 64 << 10,
+            None => READ_BYTES,
             Some(claimed) => {
                 let length =
                     usize::try_from(claimed).ok().filter(|l| *l <= ANSWER_BYTES_MAX).ok_or_else(|| {
@@ -359,13 +363,18 @@ async fn next_frame(
                     })?;
                 if incoming.len() >= length + 4 {
                     incoming.advance(4);
-                    return Ok(Some(incoming.split_to(length).freeze()));
+                    let frame = incoming.split_to(length).freeze();
+                    if incoming.is_empty() && length > READ_BYTES {
+                        // What is left of the buffer would keep the answer in memory until the next one comes.
+                        *incoming = BytesMut::new();
+                    }
+                    return Ok(Some(frame));
                 }
                 length + 4 - incoming.len()
             }
         };
         low_water.wait_for(read.as_ref(), if length.is_some() { missing } else { 0 });
-        incoming.reserve(missing.clamp(64 << 10, 4 << 20));
+        incoming.reserve(missing.clamp(READ_BYTES, 4 << 20));
         if read.read_buf(incoming).await? == 0 {
             return Ok(None);
         }

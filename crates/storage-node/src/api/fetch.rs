@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ::metadata::{Image, NodeState};
-use domain::{NodeId, Offset, PartitionIndex};
+use domain::{NodeId, Offset, PartitionIndex, TopicId};
 use futures_util::FutureExt;
 use tokio::{sync::Notify, time::Instant};
 use transport::{FileSlice, Reply, Response};
@@ -111,8 +111,10 @@ impl Fetch {
             for partition in &asked.partitions {
                 let left = bytes_max.saturating_sub(look.bytes);
                 let known = topic.is_some_and(|t| t.partition(PartitionIndex(partition.partition)).is_some());
+                // The replicas may be those of a topic that this image does not have yet under the name.
+                let meant = |id: TopicId| asked.topic_id.is_nil() || asked.topic_id == id.0;
                 let data = match self.broker.store.get(&name, PartitionIndex(partition.partition)) {
-                    Some(local) if known => match self.closer(&local, partition, &image) {
+                    Some(local) if known && meant(local.topic_id) => match self.closer(&local, partition, &image) {
                         Some(closer) => look.redirect(partition, closer),
                         None => look.take(local, partition, left, self.knows_racks()),
                     },

@@ -69,7 +69,7 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
             let answer = match (&refused, &name) {
                 (Some((code, message)), _) => refusal(data.index, *code, message),
                 (None, Err(code)) => refusal(data.index, *code, "no such topic"),
-                (None, Ok(name)) => produce.append(name, data),
+                (None, Ok(name)) => produce.append(name, topic.topic_id, data),
             };
             failed |= answer.error_code != 0;
             partitions.push(answer);
@@ -189,7 +189,13 @@ fn resolved(broker: &Broker, topic: &TopicProduceData) -> Result<WireTopicName, 
 }
 
 impl Produce<'_> {
-    fn append(&mut self, topic: &WireTopicName, data: PartitionProduceData) -> PartitionProduceResponse {
+    /// `id` is the topic's where the client names it by that.
+    fn append(
+        &mut self,
+        topic: &WireTopicName,
+        id: uuid::Uuid,
+        data: PartitionProduceData,
+    ) -> PartitionProduceResponse {
         let broker = self.broker;
         if topic.as_str() == OFFSETS_TOPIC {
             let message = "only group coordinators write to this topic";
@@ -208,6 +214,10 @@ impl Produce<'_> {
                 }
             };
         };
+        if !id.is_nil() && partition.topic_id.0 != id {
+            // The replicas are ahead of the metadata by which the id was found.
+            return refusal(data.index, ResponseError::UnknownTopicId, "another topic has the name by now");
+        }
         let records: Bytes = data.records.unwrap_or_default();
         match partition.append(&records, self.all, !broker.disk.is_low(), self.now_ms) {
             Ok(here) => {

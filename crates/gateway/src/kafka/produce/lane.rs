@@ -81,6 +81,7 @@ async fn run(
     connected: Arc<OnceLock<Option<Client>>>,
 ) {
     let client = Client::connect(&address, &client_id).await;
+    drop(client_id);
     let _ = connected.set(client.as_ref().ok().cloned());
     let client = match client {
         Ok(client) => client,
