@@ -114,10 +114,12 @@ impl Fetch {
                 // The replicas may be those of a topic that this image does not have yet under the name.
                 let meant = |id: TopicId| asked.topic_id.is_nil() || asked.topic_id == id.0;
                 let data = match self.broker.store.get(&name, PartitionIndex(partition.partition)) {
-                    Some(local) if known && meant(local.topic_id) => match self.closer(&local, partition, &image) {
-                        Some(closer) => look.redirect(partition, closer),
-                        None => look.take(local, partition, left, self.knows_racks()),
-                    },
+                    Some(local) if known && meant(local.topic_id) => {
+                        match self.closer(&local, partition, &image) {
+                            Some(closer) => look.redirect(partition, closer),
+                            None => look.take(local, partition, left, self.knows_racks()),
+                        }
+                    }
                     _ => look.refuse(partition, missing(known, asked.topic_id.is_nil())),
                 };
                 partitions.push(data);
