@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use super::sandbox::run;
 
@@ -20,6 +20,9 @@ pub struct Rule(Vec<String>);
 
 /// Where the clients are.
 pub const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 111, 0, 1);
+
+/// How long an interface that was slowed down holds what it is to send.
+const INTERFACE_HOLDS_MAX: Duration = Duration::from_millis(400);
 
 impl Network {
     /// # Errors
@@ -109,6 +112,18 @@ impl Host {
         Ok(rules)
     }
 
+    /// Ends what connections a process had that was killed: the kernel goes on sending what it had given to them, and that is
+    /// pages of its files as they are by then.
+    ///
+    /// # Errors
+    /// ss says no.
+    pub async fn end_connections(&self) -> anyhow::Result<()> {
+        run("ip", &["netns", "exec", &self.namespace, "ss", "--kill", "--tcp", "--numeric"])?;
+        // What the interface holds is sent still.
+        tokio::time::sleep(INTERFACE_HOLDS_MAX).await;
+        Ok(())
+    }
+
     /// # Errors
     /// iptables says no.
     pub fn remove(&self, rule: &Rule) -> anyhow::Result<()> {
@@ -121,7 +136,8 @@ impl Host {
     /// tc says no.
     pub fn slow_down(&self, kbit: u32) -> anyhow::Result<()> {
         let rate = format!("{kbit}kbit");
-        let shape = ["root", "tbf", "rate", &rate, "burst", "16kb", "latency", "400ms"];
+        let holds = format!("{}ms", INTERFACE_HOLDS_MAX.as_millis());
+        let shape = ["root", "tbf", "rate", &rate, "burst", "16kb", "latency", &holds];
         run("tc", &[&["-n", &self.namespace, "qdisc", "add", "dev", "eth0"], &shape[..]].concat())?;
         run("tc", &[&["qdisc", "add", "dev", &self.link], &shape[..]].concat())
     }

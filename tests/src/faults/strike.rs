@@ -145,6 +145,7 @@ async fn damaged(arena: &Arena, victim: &Victim, fault: Fault, random: &mut Rng)
     let member = &victim.member;
     member.kill();
     let Some(data) = &member.data else { return Ok(()) };
+    member.host.end_connections().await?;
     let done = match fault {
         Fault::TornTail => {
             // kill -9 leaves the page cache, so a batch that was acknowledged is never cut by it. Only once the others have

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use domain::TopicId;
+use records::{BatchError, BatchHeader};
 use transport::CallError;
 use wire::{
     BrokerId, ResponseError,
@@ -65,6 +66,26 @@ pub(super) fn weigh(answer: &Result<FetchResponse, CallError>) -> (usize, bool) 
         urgent |= data.error_code != 0 || data.diverging_epoch.epoch >= 0;
     }
     (bytes, urgent)
+}
+
+/// Whether all records are batches, as far as their headers say. A client checks what is in a batch by its checksum, but not
+/// before it believes the header: librdkafka aborts its process where that makes no sense. What a node that dies has under
+/// way may be such: the kernel sends the file's pages as they are by then, and a log's damaged end that is cut leaves zeros.
+pub(super) fn check(answer: &FetchResponse) -> Result<(), BatchError> {
+    let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.filter_map(|data| data.records.as_deref()).try_for_each(check_headers)
+}
+
+fn check_headers(mut records: &[u8]) -> Result<(), BatchError> {
+    while !records.is_empty() {
+        let header = match BatchHeader::parse(records) {
+            // The last one may be there in part.
+            Err(BatchError::Truncated { .. }) => return Ok(()),
+            header => header?,
+        };
+        records = records.get(header.total_bytes()..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// What is known now of the partitions of one request.
@@ -168,4 +189,40 @@ fn refused(number: i32, code: ResponseError) -> PartitionData {
         .with_partition_index(number)
         .with_error_code(code.code())
         .with_high_watermark(UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use records::{BatchBuilder, Compression};
+
+    use super::*;
+
+    fn batch() -> Vec<u8> {
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.push(1, Some(b"k".as_slice()), Some(b"v".as_slice()), &[]);
+        batch.build().to_vec()
+    }
+
+    #[test]
+    fn batches_are_handed_on_also_where_the_last_is_there_in_part() {
+        let two = [batch(), batch()].concat();
+        for length in 0..=two.len() {
+            assert_eq!(check_headers(&two[..length]), Ok(()), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_as_a_header_is_not_handed_on() {
+        let followed_by = |bytes: &[u8]| check_headers(&[&batch(), bytes].concat()).is_err();
+        assert!(followed_by(&[0; 100]), "as a log's cut end is sent");
+        assert!(followed_by(&batch()[1..]));
+        let with = |at: usize, byte: u8| {
+            let mut changed = batch();
+            changed[at] = byte;
+            changed
+        };
+        assert!(followed_by(&with(16, 0)), "an older format");
+        assert!(followed_by(&with(8, 0x80)), "a negative length");
+        assert!(!followed_by(&with(60, 9)), "the rest is for the checksum");
+    }
 }

@@ -4,12 +4,12 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 use transport::{CallError, Client};
 use wire::{
-    StrBytes,
+    FrameError, StrBytes,
     messages::{FetchRequest, FetchResponse, fetch_request::FetchTopic},
 };
 
 use super::{
-    answer::weigh,
+    answer::{check, weigh},
     pace::{Pace, waiting_bytes},
     plan::same,
 };
@@ -252,6 +252,14 @@ async fn exchange(
         Ok(pending) => pending.answer(Instant::now() + wait + ANSWER_MAX).await,
         Err(error) => Err(error),
     };
+    let answer = answer.and_then(|response| match check(&response) {
+        Ok(()) => Ok(response),
+        Err(error) => {
+            tracing::warn!(%address, %error, "a node sent records that are none");
+            let reason = error.to_string();
+            Err(CallError::Broken(FrameError::Malformed { part: "records", reason }))
+        }
+    });
     let held = held.map(|mut held| {
         held.settle(weigh(&answer).0);
         held

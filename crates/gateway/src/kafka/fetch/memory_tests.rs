@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
+use records::{BatchBuilder, Compression};
 use tokio::{sync::watch, time::Instant};
 use transport::{Handler, Reply, Response};
 use wire::{
@@ -81,7 +82,7 @@ impl Log {
             _ => self.at_the_end(&request).await,
         };
         self.sent.fetch_add(bytes, Ordering::Relaxed);
-        let data = PartitionData::default().with_records(Some(vec![1; bytes].into()));
+        let data = PartitionData::default().with_records(Some(batch_of(bytes)));
         let answered =
             FetchableTopicResponse::default().with_topic_id(topic.topic_id).with_partitions(vec![data]);
         Ok(says(&frame, &FetchResponse::default().with_responses(vec![answered])))
@@ -99,6 +100,19 @@ impl Log {
         };
         if has_news { BATCH } else { 0 }
     }
+}
+
+/// One of that size, by its header.
+fn batch_of(bytes: usize) -> Bytes {
+    if bytes == 0 {
+        return Bytes::new();
+    }
+    let mut batch = BatchBuilder::new(Compression::None);
+    batch.push(1, Some(b"k".as_slice()), Some(b"v".as_slice()), &[]);
+    let mut batch = batch.build().to_vec();
+    batch.resize(bytes, 0);
+    batch[8..12].copy_from_slice(&((bytes - 12) as i32).to_be_bytes());
+    batch.into()
 }
 
 fn request(offset: i64, wait_ms: i32) -> FetchRequest {
