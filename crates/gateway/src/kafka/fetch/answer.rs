@@ -223,6 +223,6 @@ mod tests {
         };
         assert!(followed_by(&with(16, 0)), "an older format");
         assert!(followed_by(&with(8, 0x80)), "a negative length");
-        assert!(!followed_by(&with(60, 9)), "the rest is for the checksum");
+        assert!(!followed_by(&with(65, 9)), "the rest is for the checksum");
     }
 }
