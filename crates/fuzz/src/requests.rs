@@ -17,7 +17,7 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// A decoder reserves an element for each byte that is left, and a first thousand for nothing (`wire/src/claims.rs`). No
 /// element of an array of any message is larger.
-const ELEMENT_BYTES_MAX: usize = 256;
+const ELEMENT_BYTES_MAX: usize = 344;
 const ELEMENTS_FREE: usize = 1_024;
 
 /// What a connection reads into (`transport/src/incoming.rs`).
