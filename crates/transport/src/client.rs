@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wire::{ApiKey, FrameError, Request, RequestFrame, StrBytes, messages::ApiVersionsRequest};
 
-use crate::low_water::LowWater;
+use crate::{incoming::READ_BYTES, low_water::LowWater};
 
 /// Why a call has no answer. The difference decides what may be tried again.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -340,9 +340,6 @@ async fn read_answers(mut read: OwnedReadHalf, answers: Arc<Mutex<Answers>>, dro
     };
     end(&answers, &reason);
 }
-
-/// Room for a read when nothing is known yet.
-const READ_BYTES: usize = 64 << 10;
 
 async fn next_frame(
     read: &mut OwnedReadHalf,

@@ -17,7 +17,8 @@ pub fn fit_open_files(config: &mut ServerConfig, other_files: usize) {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return };
     let wanted = config.connections_max;
     if fit(config, usize::try_from(limit).unwrap_or(usize::MAX), other_files) {
-        tracing::warn!(
+        // Nothing is wrong yet, and the standard settings want more than many machines allow. Whoever is refused is told of.
+        tracing::info!(
             limit,
             wanted,
             other_files,
