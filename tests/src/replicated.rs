@@ -108,3 +108,4 @@ pub fn position_of(log: &[u8], offset: i64) -> usize {
 
 /// Where a batch's header has its version.
 pub const MAGIC_AT: usize = 16;
+pub const LEADER_EPOCH_AT: usize = 12;

@@ -13,8 +13,8 @@ use serde_json::json;
 use tests::{
     Cluster, ClusterSpec, Rest, batch_of,
     replicated::{
-        MAGIC_AT, MIN_TWO, THREE, WITHIN, fill, follower, in_sync, leader, log_file, node, partition,
-        position_of, replicated, same_logs, values,
+        LEADER_EPOCH_AT, MAGIC_AT, MIN_TWO, THREE, WITHIN, fill, follower, in_sync, leader, log_file, node,
+        partition, position_of, replicated, same_logs, values,
     },
     sequenced_batch, wait_until,
 };
@@ -303,6 +303,36 @@ async fn a_replica_that_is_damaged_below_its_recovery_point_is_put_aside_and_fet
     assert!(told.contains("put a damaged replica aside"), "{told}");
     assert_eq!(values(&cluster, 0).await.len(), 110);
     same_logs(cluster, 0);
+}
+
+/// In what was flushed, and at the end of what a killed node left, where nothing contradicts it but the metadata.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_a_leader_epoch_that_never_was_is_put_aside_and_fetched_again() {
+    for damaged in [50, 109] {
+        let mut cluster = replicated(1).await;
+        let follower = follower(&cluster).await;
+        fill(&cluster.kafka(leader(&cluster).await), 0, 100).await;
+        cluster.terminate(&node(follower));
+        cluster.start_one(&node(follower));
+        in_sync(&cluster, 3).await;
+        fill(&cluster.kafka(leader(&cluster).await), 100, 10).await;
+        cluster.kill(&node(follower));
+        in_sync(&cluster, 2).await;
+        let path = log_file(&cluster, follower, 0);
+        let mut log = std::fs::read(&path).unwrap();
+        let batch = position_of(&log, damaged);
+        log[batch + LEADER_EPOCH_AT + 2] ^= 0x40;
+        std::fs::write(&path, &log).unwrap();
+        cluster.start_one(&node(follower));
+        let told = cluster.folder().join(format!("{}.log", node(follower)));
+        wait_until("the damaged replica is fetched again", WITHIN, || async {
+            std::fs::read_to_string(&told).is_ok_and(|text| text.contains("put a damaged replica aside"))
+        })
+        .await;
+        in_sync(&cluster, 3).await;
+        assert_eq!(values(&cluster, 0).await.len(), 110);
+        same_logs(cluster, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

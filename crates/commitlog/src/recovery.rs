@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fs};
 
-use domain::Offset;
+use domain::{LeaderEpoch, Offset};
 use records::BatchError;
 use replica::EpochCache;
 
@@ -184,7 +184,7 @@ impl Log {
         let entry = tail.offsets.last().copied();
         let from = entry.map_or(0, |entry| entry.position);
         let mut expected_last = entry.map(|entry| segment.base.plus(entry.offset.into()));
-        let mut next_offset = segment.base;
+        let (mut next_offset, mut epoch) = (segment.base, LeaderEpoch::UNKNOWN);
         let (mut checked, interval) = (0, self.config.index_interval_bytes);
         let visit = |found: &crate::walk::Found| {
             let header = &found.header;
@@ -195,6 +195,12 @@ impl Log {
             if !fits {
                 return Err(BatchError::InvalidField { field: "base offset", value: header.base_offset.0 });
             }
+            // No CRC covers it, but it never falls.
+            if header.leader_epoch < epoch {
+                let value = header.leader_epoch.0.into();
+                return Err(BatchError::InvalidField { field: "leader epoch", value });
+            }
+            epoch = header.leader_epoch;
             tail.note(header, segment.base, found.position, interval);
             next_offset = header.next_offset();
             checked += u64::from(next_offset > checked_from);
@@ -267,6 +273,8 @@ impl Log {
     pub(crate) fn replay(&mut self, producers_from: Offset, epochs_from: Offset) -> Result<(), LogError> {
         let from = producers_from.min(epochs_from).max(self.segments[0].base);
         let mut expected = from;
+        // Below it the epochs are trusted; one that is older is damaged, and a scrub's to find.
+        let oldest = self.epochs.before(epochs_from);
         for index in self.segment_of(from)..self.segments.len() {
             if from >= self.end {
                 break;
@@ -285,8 +293,10 @@ impl Log {
                     self.removed_tombstones.note_gaps(expected, header);
                 }
                 expected = header.next_offset();
+                // The file may be older than the log, and speak of what was cut since.
                 if header.base_offset >= epochs_from
-                    && self.epochs.latest().is_none_or(|(latest, _)| latest < header.leader_epoch)
+                    && oldest.is_none_or(|oldest| oldest <= header.leader_epoch)
+                    && self.epochs.epoch_at(header.base_offset) != Some(header.leader_epoch)
                 {
                     self.dirt.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
                 }

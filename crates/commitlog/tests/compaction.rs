@@ -7,7 +7,7 @@ mod fixture;
 use std::{collections::BTreeMap, fs};
 
 use commitlog::{AppendError, Compacted, CompactionError, CompactionLimits, Log, LogError, OpenMode, Torn};
-use domain::{Offset, ProducerId};
+use domain::{LeaderEpoch, Offset, ProducerId};
 use fixture::{keyed::*, *};
 use records::{BatchBuilder, Compression};
 
@@ -48,7 +48,7 @@ fn the_last_value_of_each_key_stays_with_its_offset_and_time_in_every_codec() {
             assert_eq!((recovery.truncated_bytes, recovery.torn), (0, Torn::No));
             let mut from = Offset(0);
             while from < again.end_offset() {
-                from = again.scrub(from, 100).unwrap().next;
+                from = again.scrub(from, 100, LeaderEpoch(i32::MAX)).unwrap().next;
             }
         }
         log.close().unwrap();

@@ -4,14 +4,20 @@ mod fixture;
 
 use std::fs;
 
-use commitlog::LogError;
-use domain::Offset;
+use commitlog::{Log, LogError, Torn};
+use domain::{LeaderEpoch, Offset};
 use fixture::*;
 
-fn scrub_all(log: &mut commitlog::Log) -> Result<u64, LogError> {
+/// The partition's leader epoch.
+const NEWEST: LeaderEpoch = LeaderEpoch(7);
+/// Where in a batch its base offset's and its leader epoch's last bytes stand.
+const BASE_OFFSET_AT: usize = 7;
+const LEADER_EPOCH_AT: usize = 15;
+
+fn scrub_all(log: &mut Log) -> Result<u64, LogError> {
     let (mut next, mut bytes) = (log.start_offset(), 0);
     while next < log.end_offset() {
-        let scrubbed = log.scrub(next, 100)?;
+        let scrubbed = log.scrub(next, 100, NEWEST)?;
         assert!(scrubbed.next > next);
         (next, bytes) = (scrubbed.next, bytes + scrubbed.bytes);
     }
@@ -43,4 +49,72 @@ fn a_bit_that_flipped_below_the_recovery_point_is_found_wherever_it_is() {
         drop(log);
         fs::write(&path, &whole).unwrap();
     }
+}
+
+/// Three batches of epoch 7, the first `flushed` of which were.
+fn three_batches(flushed: i64) -> (Fixture, Log) {
+    let fixture = Fixture::new(&[]);
+    let mut log = fixture.create();
+    for n in 1..=3 {
+        log.append_as_leader(&batch(1, NOW, 30), NEWEST, NOW).unwrap();
+        if n == flushed {
+            log.flush().unwrap();
+        }
+    }
+    (fixture, log)
+}
+
+/// Flips a bit in the byte `at` of the `n`th of the three batches.
+fn flip(fixture: &Fixture, n: usize, at: usize, bit: u8) {
+    let path = fixture.path("00000000000000000000.log");
+    let mut bytes = fs::read(&path).unwrap();
+    let batch_bytes = bytes.len() / 3;
+    bytes[n * batch_bytes + at] ^= bit;
+    fs::write(&path, &bytes).unwrap();
+}
+
+fn is_damage(found: &Result<u64, LogError>, field: &str) -> bool {
+    matches!(found, Err(LogError::Corrupt { reason, .. }) if reason.contains(field))
+}
+
+/// A fault run ended with a replica that held a batch of epoch 16391 where the others had epoch 7, and nobody had noticed.
+#[test]
+fn a_leader_epoch_that_flipped_is_found_though_no_checksum_covers_it() {
+    for (n, bit) in [(0, 0x40), (1, 0x40), (2, 0x40), (2, 0x04)] {
+        let (fixture, mut log) = three_batches(3);
+        assert_eq!(scrub_all(&mut log).unwrap(), log.size_bytes());
+        flip(&fixture, n, LEADER_EPOCH_AT, bit);
+        let found = scrub_all(&mut log);
+        assert!(is_damage(&found, "leader epoch"), "{n} {bit:#x}: {found:?}");
+    }
+}
+
+#[test]
+fn a_base_offset_that_flipped_is_found_where_it_meets_another() {
+    for (n, bit) in [(1, 1), (2, 1), (2, 4)] {
+        let (fixture, mut log) = three_batches(3);
+        flip(&fixture, n, BASE_OFFSET_AT, bit);
+        let found = scrub_all(&mut log);
+        assert!(is_damage(&found, "base offset"), "{n} {bit}: {found:?}");
+    }
+}
+
+#[test]
+fn a_leader_epoch_that_falls_ends_what_a_crash_left() {
+    let recovered = |n, bit| {
+        let (fixture, log) = three_batches(1);
+        drop(log);
+        flip(&fixture, n, LEADER_EPOCH_AT, bit);
+        let (log, recovery) = fixture.recover(1);
+        assert!(matches!(&recovery.torn, Torn::Damaged { reason } if reason.contains("leader epoch")));
+        assert_eq!(log.end_offset(), Offset(2));
+        (fixture, log)
+    };
+    let (_fixture, mut log) = recovered(2, 0x04);
+    scrub_all(&mut log).unwrap();
+    // One that is too high ends before the next one, and a scrub finds it by the partition's own epoch.
+    let (_fixture, mut log) = recovered(1, 0x40);
+    assert_eq!(log.epochs().first_above(NEWEST), Some(Offset(1)));
+    let found = scrub_all(&mut log);
+    assert!(is_damage(&found, "leader epoch"), "{found:?}");
 }

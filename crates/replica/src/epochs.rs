@@ -41,6 +41,12 @@ impl EpochCache {
         after.checked_sub(1).map(|index| self.starts[index].0)
     }
 
+    /// Where the first epoch above `newest` begins. If `newest` is the partition's own, no leader ever wrote what is there.
+    pub fn first_above(&self, newest: LeaderEpoch) -> Option<Offset> {
+        let above = self.starts.partition_point(|(known, _)| *known <= newest);
+        self.starts.get(above).map(|(_, start)| *start)
+    }
+
     /// A log that begins at `start`, without records, behind one of epoch `before`; `None`: nobody knows which.
     pub fn beginning_at(start: Offset, before: Option<LeaderEpoch>) -> Self {
         let starts = before.filter(|epoch| epoch.0 >= 0 && start.0 > 0);

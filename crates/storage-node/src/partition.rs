@@ -48,6 +48,8 @@ pub(crate) struct State {
     /// The greater of recovery point and high watermark as the checkpoints have them: the next start takes nothing below
     /// the one for torn, and everything below the other for committed.
     pub(crate) checkpointed: Offset,
+    /// The high watermark as its checkpoint has it.
+    pub(crate) committed_checkpointed: Offset,
     /// Where the log is about to be cut, below the checkpoint, which has to say so first.
     pub(crate) to_be_cut: Option<Offset>,
     /// Of this leadership.
@@ -97,6 +99,7 @@ impl LocalPartition {
             replica,
             kept: None,
             checkpointed,
+            committed_checkpointed: known,
             to_be_cut: None,
             refused: Refused::default(),
             leads_since_ms: 0,
@@ -120,6 +123,7 @@ impl LocalPartition {
             replica,
             kept,
             checkpointed: recovery_point,
+            committed_checkpointed: Offset(0),
             to_be_cut: None,
             refused: Refused::default(),
             leads_since_ms: 0,
@@ -157,13 +161,15 @@ impl LocalPartition {
     pub(crate) fn outgrew_checkpoint(&self) -> bool {
         let state = self.state.lock();
         state.log.is_some()
-            && state.replica.high_watermark() > state.checkpointed
+            && state.replica.high_watermark() > state.committed_checkpointed
             && state.to_be_cut.is_none()
     }
 
     /// The checkpoints say this now.
     pub(crate) fn checkpointed(&self, points: Points) {
-        self.state.lock().checkpointed = points.recovery.max(points.high_watermark);
+        let mut state = self.state.lock();
+        state.checkpointed = points.recovery.max(points.high_watermark);
+        state.committed_checkpointed = points.high_watermark;
     }
 
     /// Serves nothing any more; the files stay as they are, and the checkpoints go on speaking of them.
@@ -174,17 +180,44 @@ impl LocalPartition {
         }
     }
 
-    /// Checks some of what recovery trusts; see [`Log::scrub`].
+    /// Checks some of what recovery trusts; see [`Log::scrub`]. Before the metadata has said anything about this partition
+    /// there is nothing to hold its leader epochs against.
     pub(crate) fn scrub(&self, from: Offset, bytes_max: u64) -> Look {
         let mut state = self.state.lock();
-        let Some(log) = &mut state.log else { return Look::Done };
-        match log.scrub(from, bytes_max) {
+        let State { log, replica, .. } = &mut *state;
+        let Some(log) = log else { return Look::Done };
+        let Some(newest) = replica.state().map(|state| state.leader_epoch) else { return Look::GoOn(from) };
+        match log.scrub(from, bytes_max, newest) {
             Ok(scrubbed) if scrubbed.next >= log.recovery_point().max(log.start_offset()) => Look::Done,
             Ok(scrubbed) => Look::GoOn(scrubbed.next),
             Err(error @ LogError::Corrupt { .. }) => Look::Damaged(error),
             Err(error) => {
                 tracing::error!(partition = %self.name, %error, "the log could not be read");
                 Look::Done
+            }
+        }
+    }
+
+    /// Cuts what no leader ever wrote: batches of an epoch that the partition has not reached, by a bit that flipped. For a
+    /// log that nobody counts on, before it says what it has (R13): by its epochs it would be the best of all. If that was
+    /// flushed, the log is damaged, and goes offline.
+    pub(crate) fn cut_false_epochs(&self) {
+        let mut state = self.state.lock();
+        let State { log: Some(log), replica, checkpointed, .. } = &mut *state else { return };
+        let Some(newest) = replica.state().map(|state| state.leader_epoch) else { return };
+        let Some(from) = log.epochs().first_above(newest) else { return };
+        let end = log.end_offset();
+        tracing::error!(partition = %self.name, %from, %end, %newest, "damaged: leader epochs that never were");
+        let cut = (from >= *checkpointed).then(|| log.truncate_to(from));
+        match cut {
+            Some(Ok(end)) => _ = replica.truncated(end),
+            Some(Err(error)) => {
+                drop(state);
+                self.give_up(&error);
+            }
+            None => {
+                drop(state);
+                self.take_offline();
             }
         }
     }

@@ -223,6 +223,7 @@ impl Store {
         let asked = mine.peek().is_some();
         let told = mine.any(|known| known.position.as_ref().is_some_and(|p| p.node_epoch == self.epoch()));
         if asked && !told && partition.leader.is_none() {
+            local.cut_false_epochs();
             self.reports.add(local);
         }
     }

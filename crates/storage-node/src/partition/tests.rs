@@ -13,6 +13,7 @@ const FOLLOWER: NodeId = NodeId(1);
 fn partition(me: NodeId, dir: &std::path::Path, config: TopicConfig) -> LocalPartition {
     let name = TopicPartition::new(TopicName::new("t").unwrap(), PartitionIndex(0));
     let id = TopicId(uuid::Uuid::from_u128(1));
+    std::fs::create_dir_all(dir).unwrap();
     let log = Log::create(dir.join(format!("t-{me}")), id, Arc::new(config), FileCache::new(4)).unwrap();
     LocalPartition::new(Arc::new(Home::new(me)), name, log, Offset(0))
 }
@@ -263,6 +264,46 @@ fn a_cut_below_the_checkpointed_recovery_point_is_checkpointed_first() {
     follower.checkpointed(follower.points().unwrap());
     assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::Done);
     assert_eq!(end(&follower), Offset(0));
+}
+
+/// A log that nobody counted on said that it ended in epoch 16391, and would have led before longer ones (R13).
+#[test]
+fn what_no_leader_wrote_is_cut_before_a_log_says_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let cut = |checkpointed: bool| {
+        let partition = partition(LEADER, &dir.path().join(checkpointed.to_string()), TopicConfig::default());
+        partition.adopt(&led_by(LEADER, 3, &[LEADER], 1), None);
+        partition.append(&batch(b"x"), true, true, 2_000).unwrap();
+        partition
+            .with_log(|log| log.append_as_leader(&batch(b"y"), LeaderEpoch(16391), 2_000))
+            .unwrap()
+            .unwrap();
+        if checkpointed {
+            partition.flush_all().unwrap();
+            partition.checkpointed(partition.points().unwrap());
+        }
+        partition.cut_false_epochs();
+        partition
+    };
+    let reported = cut(false).to_report().unwrap();
+    assert_eq!((reported.log_end, reported.epochs), (Offset(1), vec![(LeaderEpoch(3), Offset(0))]));
+    let damaged = cut(true);
+    assert!(damaged.is_offline() && damaged.to_report().is_none());
+}
+
+/// Where a topic flushes everything, nothing seemed to be left to write down.
+#[test]
+fn what_is_committed_is_checkpointed_though_it_is_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (leader, follower) = pair(dir.path());
+    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
+    replicate(&leader, &follower);
+    follower.flush_all().unwrap();
+    follower.checkpointed(follower.points().unwrap());
+    assert!(!follower.outgrew_checkpoint());
+    replicate(&leader, &follower);
+    replicate(&leader, &follower);
+    assert!(follower.outgrew_checkpoint());
 }
 
 /// The checkpoint had what the log lost to a power cut; once the log had grown again, what was new counted as committed.
