@@ -217,14 +217,16 @@ impl DataDir {
     }
 }
 
-/// A new partition's folder that a crash left before its topic id was in it: without that, and without a log, nothing was
-/// ever written there.
+/// A new partition's folder that a crash left before its topic id was in it: without that, and without anything in a log,
+/// nothing is there that anybody counts on.
 fn is_unborn(path: &Path) -> bool {
-    let is_log = |entry: io::Result<fs::DirEntry>| {
-        entry.is_ok_and(|e| e.path().extension().is_some_and(|e| e == "log"))
+    let is_written = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|e| {
+            e.path().extension().is_some_and(|e| e == "log") && e.metadata().is_ok_and(|file| file.len() > 0)
+        })
     };
-    let has_id = path.join(partition_metadata::FILE_NAME).exists();
-    !has_id && fs::read_dir(path).is_ok_and(|mut entries| !entries.any(is_log))
+    !partition_metadata::is_there(path)
+        && fs::read_dir(path).is_ok_and(|mut entries| !entries.any(is_written))
 }
 
 /// `topic-3`; the topic may have hyphens itself.

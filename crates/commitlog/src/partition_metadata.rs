@@ -1,17 +1,28 @@
 //! `partition.metadata`: which topic a partition's folder belongs to, in Kafka's text form.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use domain::TopicId;
 
-use crate::{LogError, crashsafe, error::At};
+use crate::{
+    LogError,
+    crashsafe::{self, Durability},
+    error::At,
+};
 
 pub(crate) const FILE_NAME: &str = "partition.metadata";
 
-/// Not synced: the first flush of the log does that, and a folder without records can be made again.
+/// Whole or not there after a crash. Not synced: the first flush of the log does that, and a folder without records can be
+/// made again.
 pub(crate) fn write(dir: &Path, topic_id: TopicId) -> Result<(), LogError> {
     let path = dir.join(FILE_NAME);
-    fs::write(&path, format!("version: 0\ntopic_id: {topic_id}")).at(&path)
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    crashsafe::replace(&path, text.as_bytes(), Durability::Crash).at(&path)
+}
+
+/// Whether there is anything in it: after a power cut there may be the file alone.
+pub(crate) fn is_there(dir: &Path) -> bool {
+    dir.join(FILE_NAME).metadata().is_ok_and(|file| file.len() > 0)
 }
 
 /// The topic that a partition's folder belongs to; for one whose log cannot be opened.

@@ -44,6 +44,8 @@ pub(crate) struct Scanned {
     pub(crate) tail: TailIndex,
     pub(crate) next_offset: Offset,
     pub(crate) first_timestamp: Option<i64>,
+    /// The leader epoch of the last batch that was checked, or what it went on from.
+    epoch: LeaderEpoch,
     pub(crate) good: u32,
     pub(crate) stop: Option<crate::walk::Stop>,
     checked: u64,
@@ -63,7 +65,7 @@ impl Log {
             OpenMode::Recover { recovery_point } => Some(recovery_point.max(log_start)),
         };
         let checked_from = recovery_point.unwrap_or(Offset(i64::MAX));
-        let mut index = 0;
+        let (mut index, mut epoch) = (0, LeaderEpoch::UNKNOWN);
         loop {
             let is_last = self.is_active(index);
             if !is_last && self.next_base(index) <= checked_from {
@@ -71,7 +73,8 @@ impl Log {
                 index += 1;
                 continue;
             }
-            let scanned = self.scan_segment(index, self.stored_indexes(index)?, checked_from)?;
+            let scanned = self.scan_segment(index, self.stored_indexes(index)?, checked_from, epoch)?;
+            epoch = scanned.epoch;
             recovery.batches_scanned += scanned.checked;
             recovery.indexes_rebuilt += usize::from(scanned.rebuilt);
             if let Some(stop) = &scanned.stop {
@@ -137,12 +140,14 @@ impl Log {
         Ok(stored(INDEX)?.zip(stored(TIME_INDEX)?))
     }
 
-    /// Scans what the stored indexes of a segment do not tell, and everything from `checked_from` on with its CRC.
+    /// Scans what the stored indexes of a segment do not tell, and everything from `checked_from` on with its CRC. `after` is
+    /// the leader epoch that it goes on from.
     pub(crate) fn scan_segment(
         &self,
         index: usize,
         stored: Option<StoredIndexes>,
         checked_from: Offset,
+        after: LeaderEpoch,
     ) -> Result<Scanned, LogError> {
         let segment = &self.segments[index];
         let below = relative(checked_from, segment.base);
@@ -150,14 +155,14 @@ impl Log {
             stored.and_then(|(offsets, times)| TailIndex::decode(&offsets, &times, segment.size, below));
         let mut rebuilt = indexed.is_none() && segment.size > 0;
         if let Some(tail) = indexed.filter(|tail| !tail.offsets.is_empty()) {
-            let scanned = self.scan_from(segment, tail, checked_from)?;
+            let scanned = self.scan_from(segment, tail, checked_from, after)?;
             if scanned.stop.is_none() || scanned.next_offset >= checked_from {
                 return Ok(scanned);
             }
             // An index that leads to no batch misleads; without it the log decides.
             rebuilt = true;
         }
-        let scanned = self.scan_from(segment, TailIndex::default(), checked_from)?;
+        let scanned = self.scan_from(segment, TailIndex::default(), checked_from, after)?;
         Ok(Scanned { rebuilt, ..scanned })
     }
 
@@ -166,6 +171,7 @@ impl Log {
         segment: &Segment,
         mut tail: TailIndex,
         checked_from: Offset,
+        after: LeaderEpoch,
     ) -> Result<Scanned, LogError> {
         if segment.size == 0 {
             let (next_offset, tail) = (segment.base, TailIndex::default());
@@ -173,6 +179,7 @@ impl Log {
                 tail,
                 next_offset,
                 first_timestamp: None,
+                epoch: after,
                 good: 0,
                 stop: None,
                 checked: 0,
@@ -184,7 +191,7 @@ impl Log {
         let entry = tail.offsets.last().copied();
         let from = entry.map_or(0, |entry| entry.position);
         let mut expected_last = entry.map(|entry| segment.base.plus(entry.offset.into()));
-        let (mut next_offset, mut epoch) = (segment.base, LeaderEpoch::UNKNOWN);
+        let (mut next_offset, mut epoch) = (segment.base, after);
         let (mut checked, interval) = (0, self.config.index_interval_bytes);
         let visit = |found: &crate::walk::Found| {
             let header = &found.header;
@@ -195,21 +202,24 @@ impl Log {
             if !fits {
                 return Err(BatchError::InvalidField { field: "base offset", value: header.base_offset.0 });
             }
-            // No CRC covers it, but it never falls.
-            if header.leader_epoch < epoch {
+            // No CRC covers it, but it never falls. A scrub looks at what is trusted.
+            let is_checked = header.next_offset() > checked_from;
+            if is_checked && header.leader_epoch < epoch {
                 let value = header.leader_epoch.0.into();
                 return Err(BatchError::InvalidField { field: "leader epoch", value });
             }
-            epoch = header.leader_epoch;
+            if is_checked {
+                epoch = header.leader_epoch;
+            }
             tail.note(header, segment.base, found.position, interval);
             next_offset = header.next_offset();
-            checked += u64::from(next_offset > checked_from);
+            checked += u64::from(is_checked);
             Ok(())
         };
         let (good, stop) = scan(&file, &path, (from, segment.size), checked_from, visit)?;
         let first = HeaderWalk::new(&file, 0, segment.size).next().ok().flatten();
         let first_timestamp = first.filter(|_| good > 0).map(|found| found.header.max_timestamp);
-        Ok(Scanned { tail, next_offset, first_timestamp, good, stop, checked, rebuilt: false })
+        Ok(Scanned { tail, next_offset, first_timestamp, epoch, good, stop, checked, rebuilt: false })
     }
 
     /// Cuts a segment at `good` and removes those behind it.
@@ -296,9 +306,8 @@ impl Log {
                 // The file may be older than the log, and speak of what was cut since.
                 if header.base_offset >= epochs_from
                     && oldest.is_none_or(|oldest| oldest <= header.leader_epoch)
-                    && self.epochs.epoch_at(header.base_offset) != Some(header.leader_epoch)
                 {
-                    self.dirt.epochs |= self.epochs.assign(header.leader_epoch, header.base_offset);
+                    self.dirt.epochs |= self.epochs.correct(header.leader_epoch, header.base_offset);
                 }
                 if header.base_offset >= producers_from {
                     self.producers.record(header, seen_ms);

@@ -83,7 +83,7 @@ impl Log {
     /// its last batch ends, or its base.
     pub(crate) fn derive_tail(&mut self, stored: Option<StoredIndexes>) -> Result<Offset, LogError> {
         let index = self.segments.len() - 1;
-        let scanned = self.scan_segment(index, stored, Offset(i64::MAX))?;
+        let scanned = self.scan_segment(index, stored, Offset(i64::MAX), LeaderEpoch::UNKNOWN)?;
         if let Some(stop) = scanned.stop {
             let path = self.segments[index].log_path(&self.dir);
             return Err(LogError::Corrupt {

@@ -197,17 +197,23 @@ fn the_last_incarnation_is_remembered_for_its_own_folder_only() {
     }
 }
 
-/// A node that was killed while it made a partition did not start again: the folder was there and its topic id was not.
+/// A node that was killed while it made a partition did not start again: the folder was there and its topic id was not, or
+/// the file that it belongs into was, and had nothing in it.
 #[test]
 fn a_partition_that_a_crash_left_unborn_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let dir = DataDir::open(folder.path()).unwrap();
-    std::fs::create_dir(folder.path().join("orders-0")).unwrap();
-    std::fs::write(folder.path().join("orders-0").join("partition.metadata.tmp"), b"vers").unwrap();
-    assert_eq!(dir.remove_unborn().unwrap(), 1);
-    assert!(!folder.path().join("orders-0").exists());
-    // With a log it is damage, which nobody removes.
-    std::fs::create_dir(folder.path().join("orders-1")).unwrap();
-    std::fs::write(folder.path().join("orders-1").join("00000000000000000000.log"), b"").unwrap();
-    assert_eq!((dir.remove_unborn().unwrap(), dir.list_partitions().unwrap().len()), (0, 1));
+    let orders = folder.path().join("orders-0");
+    let left = |files: &[(&str, &str)]| {
+        fs::create_dir_all(&orders).unwrap();
+        files.iter().for_each(|(name, content)| fs::write(orders.join(name), content).unwrap());
+        (dir.remove_unborn().unwrap(), orders.exists())
+    };
+    assert_eq!(left(&[]), (1, false));
+    assert_eq!(left(&[("partition.metadata.tmp", "vers")]), (1, false));
+    assert_eq!(left(&[("partition.metadata", "")]), (1, false));
+    assert_eq!(left(&[("partition.metadata", ""), ("00000000000000000000.log", "")]), (1, false));
+    // With something in a log it is damage, which nobody removes.
+    assert_eq!(left(&[("partition.metadata", ""), ("00000000000000000000.log", "x")]), (0, true));
+    assert_eq!(dir.list_partitions().unwrap().len(), 1);
 }

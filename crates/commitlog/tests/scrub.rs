@@ -99,6 +99,23 @@ fn a_base_offset_that_flipped_is_found_where_it_meets_another() {
     }
 }
 
+/// Where the epochs would be learnt from it, all that came before would seem to be of an older one.
+#[test]
+fn a_leader_epoch_that_falls_where_a_segment_begins_ends_what_a_crash_left() {
+    let fixture = Fixture::new(&[("segment.bytes", "220")]);
+    let mut log = fixture.create();
+    (0..6).for_each(|_| _ = log.append_as_leader(&batch(1, NOW, 30), NEWEST, NOW).unwrap());
+    drop(log);
+    let path = fixture.path("00000000000000000002.log");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[LEADER_EPOCH_AT] ^= 4;
+    fs::write(&path, &bytes).unwrap();
+    let (mut log, recovery) = fixture.recover(0);
+    assert!(matches!(&recovery.torn, Torn::Damaged { reason } if reason.contains("leader epoch")));
+    assert_eq!((log.end_offset(), log.epochs().entries()), (Offset(2), &[(NEWEST, Offset(0))][..]));
+    scrub_all(&mut log).unwrap();
+}
+
 #[test]
 fn a_leader_epoch_that_falls_ends_what_a_crash_left() {
     let recovered = |n, bit| {

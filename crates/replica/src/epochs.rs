@@ -72,6 +72,19 @@ impl EpochCache {
         true
     }
 
+    /// What a record of `epoch` at `start` says of entries that may be older than the log: those of later epochs speak of
+    /// records that were cut since, for epochs only rise. Whether anything was to be corrected.
+    pub fn correct(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
+        if self.epoch_at(start) == Some(epoch) {
+            return false;
+        }
+        self.starts.retain(|(known, _)| *known <= epoch);
+        if self.epoch_at(start) != Some(epoch) {
+            self.assign(epoch, start);
+        }
+        true
+    }
+
     /// The largest epoch not above `epoch` that this replica knows, and the offset at which it ends here (KIP-279).
     /// `None` if `epoch` is newer than all that are known: then this replica cannot tell.
     pub fn end_offset_for(&self, epoch: LeaderEpoch, log_end: Offset) -> Option<(LeaderEpoch, Offset)> {
@@ -168,6 +181,25 @@ mod tests {
     fn cache(entries: &[(i32, i64)]) -> EpochCache {
         EpochCache::from_entries(entries.iter().map(|(e, o)| (LeaderEpoch(*e), Offset(*o))).collect())
             .unwrap()
+    }
+
+    /// A follower cut what it had written in epoch 7, took in more of epoch 5, and a power cut brought the older entries
+    /// back; were all of epoch 5 said to begin there, a healthy log would look damaged.
+    #[test]
+    fn entries_older_than_the_log_give_way_to_its_records_and_no_others_do() {
+        let stale = [(3, 0), (5, 100), (7, 150)];
+        for (epoch, start, corrected) in [
+            (5, 150, &[(3, 0), (5, 100)][..]),
+            (6, 150, &[(3, 0), (5, 100), (6, 150)]),
+            (5, 60, &[(3, 0), (5, 60)]),
+            (7, 130, &[(3, 0), (5, 100), (7, 130)]),
+            (8, 160, &[(3, 0), (5, 100), (7, 150), (8, 160)]),
+        ] {
+            let mut corrects = cache(&stale);
+            assert!(corrects.correct(LeaderEpoch(epoch), Offset(start)), "{epoch}@{start}");
+            assert_eq!(corrects, cache(corrected), "{epoch}@{start}");
+            assert!(!corrects.correct(LeaderEpoch(epoch), Offset(start)));
+        }
     }
 
     fn end_of(cache: &EpochCache, epoch: i32) -> Option<(i32, i64)> {

@@ -62,6 +62,7 @@ pub(crate) fn open(
     let started = Instant::now();
     let opening = Opening {
         home: home.clone(),
+        dir: &dir,
         clean,
         high_watermarks,
         torn: Mutex::default(),
@@ -101,8 +102,9 @@ pub(crate) fn open(
     Ok(OpenedFolder { dir, partitions, clean, proof })
 }
 
-struct Opening {
+struct Opening<'d> {
     home: Arc<Home>,
+    dir: &'d DataDir,
     clean: bool,
     high_watermarks: BTreeMap<TopicPartition, Offset>,
     /// The worst end of all logs.
@@ -116,15 +118,15 @@ struct Opening {
     done: Mutex<Vec<LocalPartition>>,
 }
 
-impl Opening {
+impl Opening<'_> {
     fn work(&self, started: Instant) -> Result<(), FolderError> {
         let config = Arc::new(TopicConfig::default());
         let mut told_s = 0;
         while let Some(folder) = self.folders.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let partition = self.open(folder, &config)?;
+            let opened = self.open(folder, &config)?;
             let done = {
                 let mut done = self.done.lock();
-                done.push(partition);
+                done.extend(opened);
                 done.len()
             };
             let elapsed_s = started.elapsed().as_secs();
@@ -136,11 +138,12 @@ impl Opening {
         Ok(())
     }
 
+    /// `None`: nobody can say what it was, and it was put aside.
     fn open(
         &self,
         folder: &PartitionFolder,
         config: &Arc<TopicConfig>,
-    ) -> Result<LocalPartition, FolderError> {
+    ) -> Result<Option<LocalPartition>, FolderError> {
         let name = &folder.partition;
         let point = self.points.get(name).copied().unwrap_or(Offset(0));
         let mode = match self.clean {
@@ -158,7 +161,18 @@ impl Opening {
                 tracing::error!(partition = %name, %error, "the partition stays offline");
                 metrics::counter!("anabranch_storage_offline_partitions_total").increment(1);
                 let topic_id = commitlog::topic_id_of(&folder.path).map_err(failed)?;
-                return Ok(LocalPartition::offline(self.home.clone(), name.clone(), topic_id, point, start));
+                let offline =
+                    LocalPartition::offline(self.home.clone(), name.clone(), topic_id, point, start);
+                return Ok(Some(offline));
+            }
+            // Nothing of it was ever flushed: a power cut took its topic id, and who knows what else. This node proves
+            // nothing about its disk, and the others go on.
+            Err(error @ LogError::Metadata { .. }) if point == Offset(0) => {
+                let to = self.dir.quarantine_partition(name, uuid::Uuid::new_v4())?;
+                tracing::error!(partition = %name, %error, to = %to.display(), "put a replica without a topic id aside");
+                metrics::counter!("anabranch_storage_quarantined_partitions_total").increment(1);
+                self.note(Torn::Damaged { reason: error.to_string() });
+                return Ok(None);
             }
             Err(source) => return Err(failed(source)),
         };
@@ -169,7 +183,7 @@ impl Opening {
         log.set_first_dirty(self.cleaned.get(name).copied().unwrap_or(Offset(0)));
         self.note(recovery.torn);
         let high_watermark = self.high_watermarks.get(name).copied().unwrap_or(Offset(0));
-        Ok(LocalPartition::new(self.home.clone(), name.clone(), log, high_watermark))
+        Ok(Some(LocalPartition::new(self.home.clone(), name.clone(), log, high_watermark)))
     }
 
     fn note(&self, torn: Torn) {
@@ -177,5 +191,38 @@ impl Opening {
         if torn > *worst {
             *worst = torn;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use domain::NodeId;
+
+    use super::*;
+
+    /// A power cut soon after a partition was made left its log and an empty file where its topic id belongs, and the node
+    /// did not start again.
+    #[test]
+    fn one_partition_that_lost_its_topic_id_does_not_keep_a_node_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, files) = (Arc::new(Home::new(NodeId(0))), FileCache::new(4));
+        let topic = domain::TopicId(uuid::Uuid::from_u128(1));
+        let (whole, lost) = (dir.path().join("a-0"), dir.path().join("b-0"));
+        for path in [&whole, &lost] {
+            Log::create(path.clone(), topic, Arc::default(), files.clone()).unwrap();
+        }
+        fs::write(lost.join("partition.metadata"), b"").unwrap();
+        fs::write(lost.join("00000000000000000000.log"), b"something").unwrap();
+        let opened = open(&home, dir.path(), &files).unwrap();
+        assert_eq!(opened.partitions.len(), 1);
+        assert!(!opened.proof.intact && whole.exists() && !lost.exists());
+        drop(opened);
+        // What was flushed once must be there.
+        fs::create_dir(&lost).unwrap();
+        fs::write(lost.join("00000000000000000000.log"), b"something").unwrap();
+        fs::write(dir.path().join("recovery-point-offset-checkpoint"), b"0\n1\nb 0 7\n").unwrap();
+        assert!(matches!(open(&home, dir.path(), &files), Err(FolderError::Partition { .. })));
     }
 }
