@@ -133,6 +133,41 @@ async fn members_share_the_partitions_and_every_record_is_read() {
     }
 }
 
+/// Publish and subscribe between groups, point to point within each: both protocols, directly and through the gateway.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_groups_each_see_all_and_the_members_of_one_share() {
+    const GROUPS: usize = 12;
+    let cluster = Cluster::start(ClusterSpec { controllers: 1, storage_nodes: 1, gateways: 1 }).await;
+    assert_eq!(cluster.kafka(0).create_topic("t", 4).await, 0);
+    let groups: Vec<[Member; 2]> = (0..GROUPS)
+        .map(|n| {
+            let address =
+                if n % 2 == 0 { cluster.kafka_address(0) } else { cluster.gateway_kafka_address(0) };
+            [(); 2].map(|()| Member::join(&address, &format!("all-{n}"), "t", PROTOCOLS[n / 2 % 3]))
+        })
+        .collect();
+    wait_until("two members of each group share 4 partitions", WITHIN, || async {
+        groups.iter().all(|[one, two]| share_all(&[one, two], 4) && one.owned().len() == 2)
+    })
+    .await;
+    fill(&cluster.kafka(0), 4, 0, 25).await;
+    let all: Vec<(i32, i64)> = (0..4).flat_map(|p| (0..25).map(move |offset| (p, offset))).collect();
+    let read = |[one, two]: &[Member; 2]| {
+        let mut read: Vec<(i32, i64)> =
+            one.seen().iter().chain(&two.seen()).map(|s| (s.partition, s.offset)).collect();
+        read.sort_unstable();
+        read
+    };
+    wait_until("each group has read everything", WITHIN, || async {
+        groups.iter().all(|group| read(group).len() >= all.len())
+    })
+    .await;
+    for (n, group) in groups.iter().enumerate() {
+        assert_eq!(read(group), all, "group {n}");
+        assert!(group.iter().all(|member| member.seen().len() == 50), "group {n}: one has read more");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_surplus_member_takes_over_within_a_second_of_a_leave() {
     let cluster = single(1).await;
