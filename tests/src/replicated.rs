@@ -108,4 +108,14 @@ pub fn position_of(log: &[u8], offset: i64) -> usize {
 
 /// Where a batch's header has its version.
 pub const MAGIC_AT: usize = 16;
+/// Where it has its leader epoch, which no checksum covers.
 pub const LEADER_EPOCH_AT: usize = 12;
+
+/// A bit flips on the disk of a node that is down: in the byte `at` of the batch of `t-0` that has the record at `offset`.
+pub fn flip_a_bit(cluster: &Cluster, n: usize, offset: i64, at: usize) {
+    let path = log_file(cluster, n, 0);
+    let mut log = std::fs::read(&path).unwrap();
+    let batch = position_of(&log, offset);
+    log[batch + at] ^= 0x40;
+    std::fs::write(&path, &log).unwrap();
+}

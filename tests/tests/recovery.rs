@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tests::{
     Cluster,
     replicated::{
-        MAGIC_AT, THREE, WITHIN, fill, in_sync, leader, log_file, node, partition, position_of, replicated,
-        values,
+        MAGIC_AT, THREE, WITHIN, fill, flip_a_bit, in_sync, leader, log_file, node, partition, position_of,
+        replicated, values,
     },
     wait_until,
 };
@@ -51,14 +51,6 @@ async fn leads(cluster: &Cluster, n: usize) {
     .await;
 }
 
-fn flip_a_bit_at(cluster: &Cluster, n: usize, offset: i64) {
-    let path = log_file(cluster, n, 0);
-    let mut log = std::fs::read(&path).unwrap();
-    let batch = position_of(&log, offset);
-    log[batch + MAGIC_AT] ^= 0x40;
-    std::fs::write(&path, &log).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_log_leads_after_a_power_cut_whoever_was_fenced_or_came_back_last() {
     for controller_too in [false, true] {
@@ -97,7 +89,7 @@ async fn a_damaged_replica_that_leads_alone_is_put_aside_once_another_is_in_sync
     cluster.start_one(&node(first));
     leads(&cluster, first).await;
     cluster.kill(&node(first));
-    flip_a_bit_at(&cluster, first, 50);
+    flip_a_bit(&cluster, first, 50, MAGIC_AT);
     cluster.start_one(&node(first));
     let log = cluster.folder().join(format!("{}.log", node(first)));
     let told = |what: &'static str| {

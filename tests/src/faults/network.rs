@@ -1,6 +1,9 @@
 use std::{net::Ipv4Addr, time::Duration};
 
-use super::sandbox::run;
+use serde_json::Value;
+
+use super::sandbox::{printed_by, run};
+use crate::wait_until;
 
 /// A bridge with a network namespace for each process. The clients are on the bridge itself.
 pub struct Network {
@@ -21,8 +24,8 @@ pub struct Rule(Vec<String>);
 /// Where the clients are.
 pub const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 111, 0, 1);
 
-/// How long an interface that was slowed down holds what it is to send.
-const INTERFACE_HOLDS_MAX: Duration = Duration::from_millis(400);
+/// An interface that was slowed down holds what it is to send for 400 ms at most, but others go on sending.
+const QUEUES_EMPTY_WITHIN: Duration = Duration::from_secs(30);
 
 impl Network {
     /// # Errors
@@ -119,8 +122,11 @@ impl Host {
     /// ss says no.
     pub async fn end_connections(&self) -> anyhow::Result<()> {
         run("ip", &["netns", "exec", &self.namespace, "ss", "--kill", "--tcp", "--numeric"])?;
-        // What the interface holds is sent still.
-        tokio::time::sleep(INTERFACE_HOLDS_MAX).await;
+        // What interfaces hold is sent still: its own, and those on the way to who is slow, too.
+        wait_until("no interface holds anything of a dead node", QUEUES_EMPTY_WITHIN, || async {
+            holds_nothing(&["-n", &self.namespace]) && holds_nothing(&[])
+        })
+        .await;
         Ok(())
     }
 
@@ -136,8 +142,7 @@ impl Host {
     /// tc says no.
     pub fn slow_down(&self, kbit: u32) -> anyhow::Result<()> {
         let rate = format!("{kbit}kbit");
-        let holds = format!("{}ms", INTERFACE_HOLDS_MAX.as_millis());
-        let shape = ["root", "tbf", "rate", &rate, "burst", "16kb", "latency", &holds];
+        let shape = ["root", "tbf", "rate", &rate, "burst", "16kb", "latency", "400ms"];
         run("tc", &[&["-n", &self.namespace, "qdisc", "add", "dev", "eth0"], &shape[..]].concat())?;
         run("tc", &[&["qdisc", "add", "dev", &self.link], &shape[..]].concat())
     }
@@ -148,6 +153,13 @@ impl Host {
         run("tc", &["-n", &self.namespace, "qdisc", "del", "dev", "eth0", "root"])?;
         run("tc", &["qdisc", "del", "dev", &self.link, "root"])
     }
+}
+
+/// Whether nothing waits to be sent on any interface of a namespace; `at` are the arguments that name it.
+fn holds_nothing(at: &[&str]) -> bool {
+    let queues = printed_by("tc", &[at, &["-s", "-j", "qdisc", "show"]].concat());
+    let queues = queues.and_then(|printed| Ok(serde_json::from_slice::<Vec<Value>>(&printed)?));
+    queues.is_ok_and(|queues| queues.iter().all(|queue| queue["backlog"] == 0))
 }
 
 impl Drop for Host {

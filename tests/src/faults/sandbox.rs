@@ -12,6 +12,11 @@ const UNSHARE: [&str; 6] = ["--net", "--mount", "--pid", "--fork", "--kill-child
 
 /// Runs a program and wants it to succeed.
 pub(super) fn run(program: &str, args: &[&str]) -> anyhow::Result<()> {
+    printed_by(program, args).map(drop)
+}
+
+/// The same, and what the program prints.
+pub(super) fn printed_by(program: &str, args: &[&str]) -> anyhow::Result<Vec<u8>> {
     let output = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
@@ -19,7 +24,7 @@ pub(super) fn run(program: &str, args: &[&str]) -> anyhow::Result<()> {
         .with_context(|| format!("{program} cannot be run: is it installed?"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program} {}: {}", args.join(" "), said.trim());
-    Ok(())
+    Ok(output.stdout)
 }
 
 /// Goes on in namespaces of its own: network, mounts and processes. All that a run makes (bridges, links, rules, mounts,

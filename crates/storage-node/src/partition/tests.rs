@@ -1,3 +1,5 @@
+mod checkpoints;
+
 use bytes::Bytes;
 use commitlog::FileCache;
 use domain::{NodeEpoch, NodeId, PartitionEpoch, PartitionIndex, TopicName};
@@ -245,75 +247,6 @@ fn records_of_a_later_epoch_than_asked_are_refused() {
     let of_epoch_1 = answer_to(&leader, Position { leader_epoch: LeaderEpoch(1), ..asked });
     assert!(follower.take_answer(LEADER, asked, of_epoch_1).is_err());
     assert_eq!(end(&follower), Offset(0));
-}
-
-/// After a crash the next start would have taken the shorter log for a damaged one.
-#[test]
-fn a_cut_below_the_checkpointed_recovery_point_is_checkpointed_first() {
-    let dir = tempfile::tempdir().unwrap();
-    let (leader, follower) = pair(dir.path());
-    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
-    replicate(&leader, &follower);
-    follower.flush_all().unwrap();
-    follower.checkpointed(follower.points().unwrap());
-    follower.adopt(&led_by(LEADER, 1, &[LEADER, FOLLOWER], 2), None);
-    let asked = follower.position(LEADER).unwrap();
-    let diverging = || Answer::Diverging { epoch: LeaderEpoch(0), end: Offset(0) };
-    assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::CheckpointFirst);
-    assert_eq!((end(&follower), follower.points().unwrap().recovery), (Offset(1), Offset(0)));
-    follower.checkpointed(follower.points().unwrap());
-    assert_eq!(follower.take_answer(LEADER, asked, diverging()).unwrap(), Taken::Done);
-    assert_eq!(end(&follower), Offset(0));
-}
-
-/// A log that nobody counted on said that it ended in epoch 16391, and would have led before longer ones (R13).
-#[test]
-fn what_no_leader_wrote_is_cut_before_a_log_says_what_it_has() {
-    let dir = tempfile::tempdir().unwrap();
-    let cut = |checkpointed: bool| {
-        let partition = partition(LEADER, &dir.path().join(checkpointed.to_string()), TopicConfig::default());
-        partition.adopt(&led_by(LEADER, 3, &[LEADER], 1), None);
-        partition.append(&batch(b"x"), true, true, 2_000).unwrap();
-        partition
-            .with_log(|log| log.append_as_leader(&batch(b"y"), LeaderEpoch(16391), 2_000))
-            .unwrap()
-            .unwrap();
-        if checkpointed {
-            partition.flush_all().unwrap();
-            partition.checkpointed(partition.points().unwrap());
-        }
-        partition.cut_false_epochs();
-        partition
-    };
-    let reported = cut(false).to_report().unwrap();
-    assert_eq!((reported.log_end, reported.epochs), (Offset(1), vec![(LeaderEpoch(3), Offset(0))]));
-    let damaged = cut(true);
-    assert!(damaged.is_offline() && damaged.to_report().is_none());
-}
-
-/// Where a topic flushes everything, nothing seemed to be left to write down.
-#[test]
-fn what_is_committed_is_checkpointed_though_it_is_flushed() {
-    let dir = tempfile::tempdir().unwrap();
-    let (leader, follower) = pair(dir.path());
-    leader.append(&batch(b"x"), false, true, 2_000).unwrap();
-    replicate(&leader, &follower);
-    follower.flush_all().unwrap();
-    follower.checkpointed(follower.points().unwrap());
-    assert!(!follower.outgrew_checkpoint());
-    replicate(&leader, &follower);
-    replicate(&leader, &follower);
-    assert!(follower.outgrew_checkpoint());
-}
-
-/// The checkpoint had what the log lost to a power cut; once the log had grown again, what was new counted as committed.
-#[test]
-fn a_high_watermark_beyond_the_log_is_forgotten_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let log = partition(LEADER, dir.path(), TopicConfig::default()).take_log().unwrap();
-    let name = TopicPartition::new(TopicName::new("t").unwrap(), PartitionIndex(0));
-    let reopened = LocalPartition::new(Arc::new(Home::new(LEADER)), name, log, Offset(50));
-    assert_eq!(reopened.points().unwrap().high_watermark, Offset(0));
 }
 
 #[test]
