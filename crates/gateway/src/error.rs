@@ -8,7 +8,8 @@
 //! | 404/40401 · 40402 · 40403 | unknown topic (v2 produce) · unknown partition · unknown topic |
 //! | 413/413 | the body, or one record, is too large |
 //! | 422/422 | v2: a wrong type or a missing field; a record that its topic's settings forbid; a value that is not JSON |
-//! | 422/42206 | an empty v3 records body |
+//! | 422/42206 | v3: a body without a record |
+//! | 422/42208 | v3: a batch with too many entries, or with an id that is missing, malformed or not its own |
 //! | 500/50002 | a storage node refused for a reason that asking again does not mend |
 //! | 503/503 | too much at once, or no metadata yet: ask again |
 //! | 503/50302 | no leader, too few replicas in sync, or no controller, in time. **Nothing was changed**: ask again |
@@ -64,6 +65,11 @@ impl ApiError {
 
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
         Self::plain(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// v3's for a body without a record. These say their code in the text, too, as Confluent's do.
+    pub(crate) fn no_record(message: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, 42206, format!("Error: 42206 : {message}"))
     }
 
     pub(crate) fn too_large(message: impl Into<String>) -> Self {

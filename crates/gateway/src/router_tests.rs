@@ -296,6 +296,29 @@ async fn with_nobody_to_lead_nothing_is_changed_and_the_client_told_so() {
     assert_eq!(codes, [50302, 40402, 400, 400]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn each_entry_of_a_batch_has_its_own_outcome() {
+    let limits = LimitSettings { produce_ms_max: 1_000, ..LimitSettings::default() };
+    let router = fixture::rest(fixture::image(), limits);
+    let batch = async |topic: &str, body: &str| {
+        let path = format!("/v3/clusters/{CLUSTER}/topics/{topic}/records:batch");
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        send(&router, request.body(Body::from(body.to_owned())).unwrap()).await
+    };
+    let body = r#"{"entries":[{"id":"a","partition_id":1},{"id":"b","partition_id":9},
+        {"id":"c","value":{"type":"BINARY","data":"?"}},{"id":"d","vaule":1}]}"#;
+    let answer = batch("orders", body).await;
+    assert_eq!((answer.status, &answer.body["successes"]), (207, &json!([])));
+    let failures = answer.body["failures"].as_array().unwrap();
+    let codes: Vec<_> =
+        failures.iter().map(|f| (f["id"].as_str().unwrap(), f["error_code"].as_i64().unwrap())).collect();
+    assert_eq!(codes, [("a", 50302), ("b", 40402), ("c", 400), ("d", 400)]);
+    assert!(failures[3]["message"].as_str().unwrap().contains("vaule"));
+    assert_eq!(batch("orders", r#"{"entries":[]}"#).await.error(), (422, 42206));
+    assert_eq!(batch("orders", r#"{"entries":[{"id":"a"},{"id":"a"}]}"#).await.error(), (422, 42208));
+    assert_eq!(batch("nope", r#"{"entries":[{"id":"a"}]}"#).await.error(), (404, 40403));
+}
+
 #[tokio::test]
 async fn a_record_too_large_for_its_topic_is_refused_by_name() {
     let value = "x".repeat(1 << 20);

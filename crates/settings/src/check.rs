@@ -98,6 +98,7 @@ impl GatewaySettings {
             ("gateway.kafka.requests_bytes_max", kafka.requests_bytes_max),
             ("gateway.kafka.answer_bytes_max", kafka.answer_bytes_max),
             ("gateway.kafka.connections_max", kafka.connections_max),
+            ("gateway.limits.batch_entries_max", self.limits.batch_entries_max),
         ] {
             if value == 0 {
                 return Err(invalid(format!("{key} is 0")));
@@ -134,6 +135,7 @@ mod tests {
         names(told(|s| s.gateway.rest.listen = "0.0.0.0:1".into()), 2, "gateway.rest.advertised");
         names(told(|s| s.gateway.kafka.listen = "0.0.0.0:1".into()), 2, "gateway.kafka.advertised");
         names(told(|s| s.gateway.kafka.connections_max = 0), 2, "gateway.kafka.connections_max is 0");
+        names(told(|s| s.gateway.limits.batch_entries_max = 0), 2, "gateway.limits.batch_entries_max is 0");
         names(told(|s| s.controller.ordinal = 7), 0, "controller.ordinal 7");
         names(
             told(|s| s.controller.raft_election_timeout_ms_min = 5_000),

@@ -169,6 +169,8 @@ pub struct LimitSettings {
     pub header_ms_max: u64,
     /// How long a produce waits for its acknowledgement.
     pub produce_ms_max: u64,
+    /// How many entries a request to `records:batch` may have.
+    pub batch_entries_max: usize,
 }
 
 impl Default for LogSettings {
@@ -265,6 +267,7 @@ impl Default for LimitSettings {
             memory_bytes_max: 256 << 20,
             header_ms_max: 30_000,
             produce_ms_max: 30_000,
+            batch_entries_max: 10,
         }
     }
 }

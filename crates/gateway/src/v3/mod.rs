@@ -1,8 +1,10 @@
 //! Confluent's REST API, version 3.
 
+mod batch;
 mod clusters;
 mod configs;
 mod framing;
+mod intake;
 mod partitions;
 mod record;
 mod shape;
@@ -37,6 +39,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route(&topic("/configs:alter"), post(configs::alter))
         .route(&topic("/configs/{name}"), get(configs::get).put(configs::put).delete(configs::delete))
         .route(&topic("/records"), post(stream::produce))
+        .route(&topic("/records:batch"), post(batch::produce))
         .route(&topic("/partitions"), get(partitions::list))
         .route(&topic("/partitions/{partition}"), get(partitions::get))
         .route(&topic("/partitions/{partition}/offset"), get(partitions::offset))

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use domain::PartitionIndex;
-use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, IntoDeserializer},
+};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -16,8 +19,10 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry<'a> {
+#[serde(deny_unknown_fields, bound(deserialize = "I: Default + Deserialize<'de>"))]
+struct Entry<'a, I> {
+    #[serde(default, rename = "id")]
+    _id: I,
     partition_id: Option<i32>,
     #[serde(default, borrow)]
     headers: Vec<JsonObject<Header<'a>>>,
@@ -61,6 +66,16 @@ fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error
     Format::deserialize(Cow::<'de, str>::deserialize(deserializer)?.into_deserializer())
 }
 
+/// A record of a stream has no name.
+#[derive(Default)]
+struct Nameless;
+
+impl<'de> Deserialize<'de> for Nameless {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("unknown field `id`"))
+    }
+}
+
 /// What the report says of a key or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Size {
@@ -80,8 +95,20 @@ pub(crate) struct Asked<'a> {
 
 /// Reads one object of the stream. `now`: the time of a record that has none of its own.
 pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
-    let JsonObject(entry): JsonObject<Entry<'_>> = serde_json::from_slice(object)
-        .map_err(|e| ApiError::bad_request(format!("the record is not what is expected: {e}")))?;
+    asked(serde_json::from_slice::<JsonObject<Entry<'_, Nameless>>>(object), now)
+}
+
+/// The same of one entry of a batch, whose id was looked at before.
+pub(crate) fn parse_entry(object: &RawValue, now: i64) -> Result<Asked<'_>, ApiError> {
+    asked(serde_json::from_str::<JsonObject<Entry<'_, IgnoredAny>>>(object.get()), now)
+}
+
+fn asked<I>(
+    read: Result<JsonObject<Entry<'_, I>>, serde_json::Error>,
+    now: i64,
+) -> Result<Asked<'_>, ApiError> {
+    let JsonObject(entry) =
+        read.map_err(|e| ApiError::bad_request(format!("the record is not what is expected: {e}")))?;
     let (key, value) = (bytes_of("key", &entry.key)?, bytes_of("value", &entry.value)?);
     let headers = entry.headers.into_iter().enumerate().map(|(index, JsonObject(header))| {
         let place = || format!("headers[{index}].value");
@@ -202,6 +229,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert!(message(r#"{"vaule":{}}"#).contains("vaule"));
+        assert!(message(r#"{"id":"a"}"#).contains("unknown field `id`"), "only entries of a batch have one");
         assert!(message(r#"{"value":{"type":"AVRO","data":1}}"#).contains("AVRO"));
         assert!(message(r#"{"value":{"data":1}}"#).contains("type"));
         assert!(message(r#"{"value":{"type":{"JSON":null},"data":1}}"#).contains("expected a"));

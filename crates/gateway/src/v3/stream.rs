@@ -5,27 +5,24 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::{Body, BodyDataStream},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use domain::{ClusterId, PartitionIndex};
 use futures_util::{StreamExt, stream};
-use metadata::{Image, Topic};
 use serde::Serialize;
 
 use super::{
     framing::{Framer, FramingError},
-    record::{self, Size},
+    intake::{Intake, Taken},
+    record,
 };
 use crate::{
     ApiError, App,
     limits::{Held, InFlight},
     negotiate,
     place::At,
-    producer::{Receipt, TopicRules, now_ms},
-    routing::Target,
-    time::rfc3339,
+    producer::now_ms,
 };
 
 /// So many records of one stream may wait for their acknowledgements; no more are read meanwhile.
@@ -48,23 +45,17 @@ pub(crate) async fn produce(
     // What is wrong with the first record is known before there is an answer: nothing was taken then.
     let first = match incoming.next_object().await? {
         Some(object) => incoming.take(&object).await?,
-        None => {
-            let message = "Error: 42206 : the body has no record";
-            return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, 42206, message));
-        }
+        None => return Err(ApiError::no_record("the body has no record")),
     };
-    let cluster = at.cluster;
     let later = stream::unfold(Some(incoming), next_taken);
-    let reports = stream::iter([Ok(first)])
-        .chain(later)
-        .map(move |taken| report(cluster, taken))
-        .buffered(WINDOW)
-        .ready_chunks(REPORTS_MAX)
-        .map(move |reports| {
-            // The stream counts as a request for as long as it lasts.
-            let _served = &in_flight;
-            Ok::<_, std::convert::Infallible>(Bytes::from(reports.concat()))
-        });
+    let reports =
+        stream::iter([Ok(first)]).chain(later).map(report).buffered(WINDOW).ready_chunks(REPORTS_MAX).map(
+            move |reports| {
+                // The stream counts as a request for as long as it lasts.
+                let _served = &in_flight;
+                Ok::<_, std::convert::Infallible>(Bytes::from(reports.concat()))
+            },
+        );
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(negotiate::JSON))];
     Ok((content_type, Body::from_stream(reports)).into_response())
 }
@@ -72,23 +63,11 @@ pub(crate) async fn produce(
 /// The client's side of a stream.
 struct Incoming {
     app: Arc<App>,
-    topic: Arc<str>,
+    intake: Intake,
     body: BodyDataStream,
     framer: Framer,
     /// The memory that a large beginning of a record takes.
     held: Option<Held>,
-    /// The topic with its rules, in the image where they were looked up.
-    known: Option<(Arc<Image>, Arc<Topic>, TopicRules)>,
-}
-
-/// A record that was handed over.
-struct Taken {
-    topic: Arc<str>,
-    partition: PartitionIndex,
-    timestamp: i64,
-    receipt: Receipt,
-    key: Option<Size>,
-    value: Option<Size>,
 }
 
 /// The next record, or why there is none. What cannot be understood ends the stream; a record that is wrong does not.
@@ -108,11 +87,10 @@ impl Incoming {
     fn new(at: &At, body: Body) -> Self {
         Self {
             app: at.app.clone(),
-            topic: at.param("topic").into(),
+            intake: Intake::new(at),
             body: body.into_data_stream(),
             framer: Framer::new(at.app.limits.body_bytes_max),
             held: None,
-            known: None,
         }
     }
 
@@ -165,44 +143,9 @@ impl Incoming {
     async fn take(&mut self, object: &[u8]) -> Result<Taken, ApiError> {
         let now = now_ms();
         let asked = record::parse(object, now)?;
-        let record = asked.record;
         let within = Duration::from_millis(self.app.limits.produce_ms_max);
-        let held = self.app.memory.take(record.bytes_bound(), within).await?;
-        let (image, topic, rules) = self.known()?;
-        let chosen = self
-            .app
-            .choice
-            .partitions(&image, &topic, std::iter::once((asked.partition, &record)))
-            .map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
-        let partition = chosen.first().copied().unwrap_or_default();
-        rules.check(&record, now)?;
-        let target = Target { topic: topic.id, partition };
-        let timestamp = record.timestamp;
-        let receipts = self.app.producer.push(&topic, target, &rules, &[record], held);
-        let receipt = receipts.into_iter().next();
-        Ok(Taken {
-            topic: self.topic.clone(),
-            partition,
-            timestamp,
-            receipt: receipt.ok_or_else(|| ApiError::overloaded("the record was not taken"))?,
-            key: asked.key,
-            value: asked.value,
-        })
-    }
-
-    /// The topic as it is now. It may be deleted, or made again, in the middle of a stream.
-    fn known(&mut self) -> Result<(Arc<Image>, Arc<Topic>, TopicRules), ApiError> {
-        let image = self.app.image.load();
-        if let Some((known, topic, rules)) = &self.known
-            && Arc::ptr_eq(known, &image)
-        {
-            return Ok((image, topic.clone(), *rules));
-        }
-        let topic = image.topics.get(&*self.topic);
-        let topic = topic.ok_or_else(|| ApiError::unknown_topic(&self.topic))?.clone();
-        let rules = TopicRules::new(&image.topic_config(&topic));
-        self.known = Some((image.clone(), topic.clone(), rules));
-        Ok((image, topic, rules))
+        let held = self.app.memory.take(asked.record.bytes_bound(), within).await?;
+        self.intake.take(asked, held, now)
     }
 }
 
@@ -215,44 +158,15 @@ fn refused(error: FramingError) -> ApiError {
     }
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
-    error_code: u16,
-    cluster_id: String,
-    topic_name: &'a str,
-    partition_id: PartitionIndex,
-    offset: i64,
-    timestamp: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Size>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Size>,
-}
-
 /// Waits for the record's acknowledgement and writes its line.
-async fn report(cluster: ClusterId, taken: Result<Taken, ApiError>) -> Vec<u8> {
-    let mut line = match acknowledged(taken).await {
-        Ok((taken, offset, timestamp)) => json(&Report {
-            error_code: 200,
-            cluster_id: cluster.to_string(),
-            topic_name: &taken.topic,
-            partition_id: taken.partition,
-            offset,
-            timestamp: rfc3339(timestamp),
-            key: taken.key,
-            value: taken.value,
-        }),
+async fn report(taken: Result<Taken, ApiError>) -> Vec<u8> {
+    let report = async { taken?.report().await };
+    let mut line = match report.await {
+        Ok(report) => json(&report),
         Err(error) => json(&error.body()),
     };
     line.push(b'\n');
     line
-}
-
-async fn acknowledged(taken: Result<Taken, ApiError>) -> Result<(Taken, i64, i64), ApiError> {
-    let taken = taken?;
-    let (offset, appended_at) = taken.receipt.wait().await?;
-    let timestamp = appended_at.unwrap_or(taken.timestamp);
-    Ok((taken, offset.0, timestamp))
 }
 
 fn json(line: &impl Serialize) -> Vec<u8> {

@@ -1,0 +1,166 @@
+//! Producing a few records in one request, each of which has its own outcome.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    intake::{Intake, Report, Taken},
+    record,
+};
+use crate::{ApiError, json_object::JsonObject, limits::Whole, negotiate, place::At, producer::now_ms};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch<'a> {
+    #[serde(borrow)]
+    entries: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Outcomes {
+    successes: Vec<Success>,
+    failures: Vec<Failure>,
+}
+
+#[derive(Serialize)]
+struct Success {
+    id: String,
+    #[serde(flatten)]
+    report: Report,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    id: String,
+    error_code: u32,
+    message: String,
+}
+
+const ID_CHARACTERS_MAX: usize = 80;
+
+pub(crate) async fn produce(
+    at: At,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<(StatusCode, Json<Outcomes>), ApiError> {
+    negotiate::require_json(&headers)?;
+    at.topic()?;
+    let entries = entries(&body.bytes, at.app.limits.batch_entries_max)?;
+    let mut intake = Intake::new(&at);
+    // All are handed over before the first is waited for, so that they may share a batch on their way to the leader.
+    let taken = entries.into_iter().map(|(id, entry)| (id.into_owned(), take(&at, &mut intake, entry)));
+    let taken: Vec<(String, Result<Taken, ApiError>)> = taken.collect();
+    let mut outcomes = Outcomes { successes: Vec::new(), failures: Vec::new() };
+    for (id, taken) in taken {
+        let report = async { taken?.report().await };
+        match report.await {
+            Ok(report) => outcomes.successes.push(Success { id, report }),
+            Err(error) => {
+                outcomes.failures.push(Failure { id, error_code: error.code, message: error.message });
+            }
+        }
+    }
+    Ok((StatusCode::MULTI_STATUS, Json(outcomes)))
+}
+
+fn take(at: &At, intake: &mut Intake, entry: &RawValue) -> Result<Taken, ApiError> {
+    let now = now_ms();
+    let asked = record::parse_entry(entry, now)?;
+    let held = at.app.memory.try_take(asked.record.bytes_bound())?;
+    intake.take(asked, held, now)
+}
+
+type Entry<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// The entries with their ids. What is wrong with an id is wrong with the whole batch: its entry could not be reported on.
+fn entries(body: &[u8], entries_max: usize) -> Result<Vec<Entry<'_>>, ApiError> {
+    let JsonObject(batch): JsonObject<Batch<'_>> = serde_json::from_slice(body)
+        .map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))?;
+    if batch.entries.is_empty() {
+        return Err(ApiError::no_record("entries is empty"));
+    }
+    if batch.entries.len() > entries_max {
+        let message = format!("the batch has {} entries, the most is {entries_max}", batch.entries.len());
+        return Err(refused(message));
+    }
+    let mut ids = HashSet::new();
+    let mut entries = Vec::with_capacity(batch.entries.len());
+    for (index, entry) in batch.entries.into_iter().enumerate() {
+        let JsonObject(named): JsonObject<Named<'_>> = serde_json::from_str(entry.get())
+            .map_err(|e| ApiError::bad_request(format!("entries[{index}] is not what is expected: {e}")))?;
+        let id = named.id.ok_or_else(|| refused(format!("entries[{index}] has no id")))?;
+        if !is_id(&id) {
+            return Err(refused(format!(
+                "entries[{index}].id must have 1 to {ID_CHARACTERS_MAX} characters of [A-Za-z0-9_-]"
+            )));
+        }
+        if !ids.insert(id.clone()) {
+            return Err(refused(format!("entries[{index}].id '{id}' is there twice")));
+        }
+        entries.push((id, entry));
+    }
+    Ok(entries)
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=ID_CHARACTERS_MAX).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+fn refused(message: String) -> ApiError {
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, 42208, format!("Error: 42208 : {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(body: &str) -> Result<Vec<String>, (u16, u32)> {
+        let entries = entries(body.as_bytes(), 3).map_err(|e| (e.status.as_u16(), e.code))?;
+        Ok(entries.into_iter().map(|(id, _)| id.into_owned()).collect())
+    }
+
+    #[test]
+    fn each_entry_of_a_batch_has_an_id_of_its_own() {
+        let long = "x".repeat(80);
+        let body = format!(r#"{{"entries":[{{"id":"a-B_9"}},{{"id":"{long}","value":5}}]}}"#);
+        assert_eq!(ids(&body), Ok(vec!["a-B_9".to_owned(), long]));
+        for id in ["", "a b", "é", "a/b", &"x".repeat(81)] {
+            assert_eq!(ids(&format!(r#"{{"entries":[{{"id":"{id}"}}]}}"#)), Err((422, 42208)), "{id}");
+        }
+        assert_eq!(ids(r#"{"entries":[{"id":"a"},{"id":"a"}]}"#), Err((422, 42208)));
+        assert_eq!(ids(r#"{"entries":[{"value":null}]}"#), Err((422, 42208)));
+    }
+
+    #[test]
+    fn a_batch_has_at_least_one_entry_and_no_more_than_allowed() {
+        let of = |count: usize| {
+            let entries: Vec<String> = (0..count).map(|n| format!(r#"{{"id":"{n}"}}"#)).collect();
+            ids(&format!(r#"{{"entries":[{}]}}"#, entries.join(","))).map(|ids| ids.len())
+        };
+        assert_eq!(of(0), Err((422, 42206)));
+        assert_eq!(of(3), Ok(3));
+        assert_eq!(of(4), Err((422, 42208)));
+    }
+
+    #[test]
+    fn what_is_no_batch_is_not_taken() {
+        for body in
+            ["", "{", "[]", "{}", r#"{"entries":5}"#, r#"{"entries":[5]}"#, r#"{"entries":[{"id":5}]}"#]
+        {
+            assert_eq!(ids(body), Err((400, 400)), "{body}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use domain::{ClusterId, PartitionIndex};
+use metadata::{Image, Topic};
+use serde::Serialize;
+
+use super::record::{Asked, Size};
+use crate::{
+    ApiError, App,
+    limits::Held,
+    place::At,
+    producer::{Receipt, TopicRules},
+    routing::Target,
+    time::rfc3339,
+};
+
+/// Hands the records of one request to the producer, one by one.
+pub(super) struct Intake {
+    app: Arc<App>,
+    cluster: ClusterId,
+    topic: Arc<str>,
+    /// The topic with its rules, in the image where they were looked up.
+    known: Option<(Arc<Image>, Arc<Topic>, TopicRules)>,
+}
+
+/// A record that was handed over.
+pub(super) struct Taken {
+    cluster: ClusterId,
+    topic: Arc<str>,
+    partition: PartitionIndex,
+    timestamp: i64,
+    receipt: Receipt,
+    key: Option<Size>,
+    value: Option<Size>,
+}
+
+/// A record that is in the log.
+#[derive(Serialize)]
+pub(super) struct Report {
+    error_code: u16,
+    cluster_id: String,
+    topic_name: Arc<str>,
+    partition_id: PartitionIndex,
+    offset: i64,
+    timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Size>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Size>,
+}
+
+impl Intake {
+    pub(super) fn new(at: &At) -> Self {
+        Self { app: at.app.clone(), cluster: at.cluster, topic: at.param("topic").into(), known: None }
+    }
+
+    /// `held` is the memory that the record takes.
+    pub(super) fn take(&mut self, asked: Asked<'_>, held: Held, now: i64) -> Result<Taken, ApiError> {
+        let (image, topic, rules) = self.known()?;
+        let record = asked.record;
+        let chosen = self
+            .app
+            .choice
+            .partitions(&image, &topic, std::iter::once((asked.partition, &record)))
+            .map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
+        let partition = chosen.first().copied().unwrap_or_default();
+        rules.check(&record, now)?;
+        let target = Target { topic: topic.id, partition };
+        let timestamp = record.timestamp;
+        let receipts = self.app.producer.push(&topic, target, &rules, &[record], held);
+        let receipt = receipts.into_iter().next();
+        Ok(Taken {
+            cluster: self.cluster,
+            topic: self.topic.clone(),
+            partition,
+            timestamp,
+            receipt: receipt.ok_or_else(|| ApiError::overloaded("the record was not taken"))?,
+            key: asked.key,
+            value: asked.value,
+        })
+    }
+
+    /// The topic as it is now. It may be deleted, or made again, in the middle of a stream.
+    fn known(&mut self) -> Result<(Arc<Image>, Arc<Topic>, TopicRules), ApiError> {
+        let image = self.app.image.load();
+        if let Some((known, topic, rules)) = &self.known
+            && Arc::ptr_eq(known, &image)
+        {
+            return Ok((image, topic.clone(), *rules));
+        }
+        let topic = image.topics.get(&*self.topic);
+        let topic = topic.ok_or_else(|| ApiError::unknown_topic(&self.topic))?.clone();
+        let rules = TopicRules::new(&image.topic_config(&topic));
+        self.known = Some((image.clone(), topic.clone(), rules));
+        Ok((image, topic, rules))
+    }
+}
+
+impl Taken {
+    /// Waits for the acknowledgement.
+    pub(super) async fn report(self) -> Result<Report, ApiError> {
+        let (offset, appended_at) = self.receipt.wait().await?;
+        Ok(Report {
+            error_code: 200,
+            cluster_id: self.cluster.to_string(),
+            topic_name: self.topic,
+            partition_id: self.partition,
+            offset: offset.0,
+            timestamp: rfc3339(appended_at.unwrap_or(self.timestamp)),
+            key: self.key,
+            value: self.value,
+        })
+    }
+}
