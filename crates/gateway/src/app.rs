@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ApiError,
+    kafka::Backend,
     leader::Nodes,
     limits::Memory,
     producer::{Choice, Producer},
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub(crate) image: WatchedImage,
     pub(crate) controller: ControllerClient,
     pub(crate) nodes: Nodes,
+    pub(crate) backend: Arc<Backend>,
     pub(crate) producer: Producer,
     pub(crate) choice: Choice,
     pub(crate) limits: LimitSettings,

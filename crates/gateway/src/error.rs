@@ -29,7 +29,7 @@ use rpc::ControllerError;
 use serde::Serialize;
 use wire::ResponseError;
 
-use crate::{producer::ProduceError, reader::ReadError, routing::RouteError};
+use crate::{groups::GroupError, producer::ProduceError, reader::ReadError, routing::RouteError};
 
 /// An error as a REST client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,17 @@ impl From<ReadError> for ApiError {
             ReadError::Refused(code) => Self::refused(code, message),
             ReadError::Corrupt(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, 50002, message),
             ReadError::NotJson { .. } => Self::unprocessable(message),
+        }
+    }
+}
+
+impl From<GroupError> for ApiError {
+    fn from(error: GroupError) -> Self {
+        let message = error.to_string();
+        match error {
+            GroupError::Unknown(_) | GroupError::NoOffsets(_) => Self::plain(StatusCode::NOT_FOUND, message),
+            GroupError::Unavailable(_) => unchanged(message),
+            GroupError::Refused(code) => Self::refused(code, message),
         }
     }
 }

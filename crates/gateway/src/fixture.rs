@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use domain::{ClusterId, ConfigOverrides, DirectoryId, NodeId, TopicId, TopicName};
-use metadata::{Applied, Command, Endpoint, Image, NodeRegistration, TopicSpec};
+use domain::{ClusterId, ConfigOverrides, DirectoryId, NodeId, OFFSETS_TOPIC, TopicId, TopicName};
+use metadata::{Applied, Command, Endpoint, Image, NodeRegistration, Topic, TopicSpec};
 use rpc::{ControllerClient, WatchedImage};
 use settings::LimitSettings;
 use telemetry::{Health, Metrics};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     App,
+    kafka::Backend,
     leader::Nodes,
     limits::Memory,
     producer::{Choice, Cluster, Producer},
@@ -59,21 +60,34 @@ pub(crate) fn image() -> Image {
     image
 }
 
+/// The same with the topic that groups live in.
+pub(crate) fn image_with_groups() -> Image {
+    let mut image = image();
+    let name = TopicName::new(OFFSETS_TOPIC).unwrap();
+    let orders = image.topics.get("orders").unwrap();
+    let topic = Topic { id: TopicId(Uuid::from_u128(8)), name: name.clone(), ..Topic::clone(orders) };
+    image.topic_names.insert(topic.id, name.clone());
+    image.topics.insert(name, topic.into());
+    image
+}
+
 /// The router over metadata that never changes; nobody is behind it.
 pub(crate) fn rest(image: Image, limits: LimitSettings) -> Router {
     let image = WatchedImage::fixed(image);
     let controller = ControllerClient::new(["127.0.0.1:1".to_owned()]);
+    let stopping = CancellationToken::new();
     let upstream = Cluster { controller: controller.clone(), nodes: ClientPool::new("test") };
     let app = Arc::new(App {
         image: image.clone(),
         controller,
         nodes: Nodes::new("test"),
+        backend: Arc::new(Backend::new(image.clone(), stopping.clone())),
         producer: Producer::new(upstream, image, Duration::from_millis(limits.produce_ms_max)),
         choice: Choice::default(),
         memory: Memory::new(limits.memory_bytes_max),
         limits,
         base_url: "http://gw:8082".to_owned(),
-        stopping: CancellationToken::new(),
+        stopping,
     });
     router(app, Health::starting("no metadata yet"), Metrics::install().unwrap())
 }

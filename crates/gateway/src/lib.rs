@@ -6,6 +6,9 @@ mod connection;
 mod error;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod group_tests;
+mod groups;
 mod json_object;
 mod kafka;
 mod leader;

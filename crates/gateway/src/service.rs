@@ -10,7 +10,7 @@ use transport::ClientPool;
 
 use crate::{
     App, connection,
-    kafka::{KafkaConfig, KafkaListener},
+    kafka::{Backend, KafkaConfig, KafkaListener},
     leader::Nodes,
     limits::Memory,
     producer::{Choice, Cluster, Producer},
@@ -98,6 +98,8 @@ pub async fn start(
     let watching = tokio::spawn(watch.run(|_, _| {}));
     let upstream = Cluster { controller: controller.clone(), nodes: ClientPool::new("gateway") };
     let within = Duration::from_millis(config.limits.produce_ms_max);
+    let stopping = CancellationToken::new();
+    let backend = Arc::new(Backend::new(image.clone(), stopping.clone()));
     let app = Arc::new(App {
         image: image.clone(),
         controller,
@@ -107,7 +109,8 @@ pub async fn start(
         memory: Memory::new(config.limits.memory_bytes_max),
         limits: config.limits,
         base_url,
-        stopping: CancellationToken::new(),
+        backend: backend.clone(),
+        stopping,
     });
     let health = Health::starting("no metadata yet");
     let becoming_ready = tokio::spawn({
@@ -117,7 +120,7 @@ pub async fn start(
             health.set_ready();
         }
     });
-    let kafka = KafkaListener::start(kafka, kafka_bound, broker, config.kafka, app.image.clone());
+    let kafka = KafkaListener::start(kafka, kafka_bound, broker, config.kafka, backend);
     let (closing, cut_off) = (CancellationToken::new(), CancellationToken::new());
     let connections = TaskTracker::new();
     let accepting = tokio::spawn(accept(Accept {

@@ -41,6 +41,12 @@ pub use turn::Moment;
 
 use group::Kept;
 
+/// The partitions that a member of the classic protocol has, by topic, as its group's leader has put it; `None` if that is not
+/// how consumers put it.
+pub fn assigned_partitions(bytes: &[u8]) -> Option<Vec<(String, Vec<i32>)>> {
+    migrate::Embedded::assignment(bytes).ok()
+}
+
 /// Whether a member of the classic protocol may have said this of what it wants, and of what it has: for fuzzing.
 #[doc(hidden)]
 pub fn reads_embedded(bytes: &[u8]) -> (bool, bool) {

@@ -40,11 +40,12 @@ pub(super) async fn ask<R: Request + Clone>(
     version: i16,
     within: Option<Duration>,
 ) -> Result<R::Response, Refused> {
-    let image = front.image.load();
+    let image = front.backend.image.load();
     let mut refused = (ResponseError::BrokerNotAvailable, "no storage node is active".to_owned());
     for node in image.active_nodes() {
         let address = node.kafka.to_string();
-        match front.upstream.call(&address, request.clone(), version, within.unwrap_or(WITHIN)).await {
+        match front.backend.upstream.call(&address, request.clone(), version, within.unwrap_or(WITHIN)).await
+        {
             Ok(response) => return Ok(response),
             // Nothing was asked of that one.
             Err(error @ CallError::NotSent { .. }) => {
@@ -71,5 +72,5 @@ pub(super) fn as_asked<A, K: Eq + Hash>(
 
 /// Waits until this gateway's own metadata has a change that was made, so that the client's next request here sees it.
 pub(super) async fn settled(front: &Front, within: Duration, has_it: impl Fn(&metadata::Image) -> bool) {
-    let _ = tokio::time::timeout(within, front.image.wait_for(has_it)).await;
+    let _ = tokio::time::timeout(within, front.backend.image.wait_for(has_it)).await;
 }

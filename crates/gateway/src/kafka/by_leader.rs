@@ -7,6 +7,7 @@ use transport::{CallError, Reply};
 use wire::{FrameError, Request, RequestFrame, ResponseError};
 
 use super::{
+    backend::Backend,
     front::Front,
     reply::later,
     split::{ByTopic, Split},
@@ -14,7 +15,7 @@ use super::{
 use crate::routing::{Route, RouteError, Target, moved, route};
 
 /// A request that may be made twice, about partitions of which each one's leader knows.
-pub(super) trait ByLeader: Request + Sized {
+pub(crate) trait ByLeader: Request + Sized {
     type Asked: Clone + Send + Sync;
     type Answered: Send;
 
@@ -48,7 +49,8 @@ where
     R::Response: Send,
 {
     let (request, version) = (frame.decode_body::<R>()?, frame.version);
-    later(frame, answer(front.clone(), request, version))
+    let front = front.clone();
+    later(frame, async move { answer(&front.backend, request, version).await })
 }
 
 /// The places of one leader in a [`Split`].
@@ -58,12 +60,13 @@ struct Part {
     places: Vec<usize>,
 }
 
-async fn answer<R: ByLeader>(front: Arc<Front>, mut request: R, version: i16) -> R::Response {
+/// Asks each leader for its own, and puts the answers together in the request's order.
+pub(crate) async fn answer<R: ByLeader>(backend: &Backend, mut request: R, version: i16) -> R::Response {
     let mut split: Split<R::Asked, R::Answered> = Split::new(request.take_apart());
-    let first = ask(&front, &request, &mut split, version, true).await;
+    let first = ask(backend, &request, &mut split, version, true).await;
     if !first.is_empty() {
         // Once more, where another leader is, or the same one that leads by now.
-        let news = front.image.wait_for(|image| {
+        let news = backend.image.wait_for(|image| {
             first
                 .iter()
                 .all(|(target, asked)| route(image, *target).is_ok_and(|now| asked.as_ref() != Some(&now)))
@@ -71,7 +74,7 @@ async fn answer<R: ByLeader>(front: Arc<Front>, mut request: R, version: i16) ->
         let _ = timeout_at(Instant::now() + NEWS_MAX, news).await;
     }
     if !split.open().is_empty() {
-        ask(&front, &request, &mut split, version, false).await;
+        ask(backend, &request, &mut split, version, false).await;
     }
     R::response(split.together(|asked| R::refused(asked, ResponseError::NotLeaderOrFollower)))
 }
@@ -79,20 +82,20 @@ async fn answer<R: ByLeader>(front: Arc<Front>, mut request: R, version: i16) ->
 /// Asks the leaders of all that is open. With `again` to come, what another leader may know stays open, and who was asked
 /// is told.
 async fn ask<R: ByLeader>(
-    front: &Front,
+    backend: &Backend,
     request: &R,
     split: &mut Split<R::Asked, R::Answered>,
     version: i16,
     again: bool,
 ) -> Vec<(Target, Option<Route>)> {
-    let (parts, mut elsewhere) = parts::<R>(front, split);
+    let (parts, mut elsewhere) = parts::<R>(backend, split);
     let asking = parts.iter().map(|part| {
         let about = request.about(split.part(&part.places));
         async move {
             tokio::select! {
                 biased;
-                answer = front.upstream.call(&part.route.address, about, version, request.waits()) => answer,
-                () = replaced(front, part) => Err(CallError::Lost {
+                answer = backend.upstream.call(&part.route.address, about, version, request.waits()) => answer,
+                () = replaced(backend, part) => Err(CallError::Lost {
                     address: part.route.address.clone(),
                     reason: "another node leads".to_owned(),
                 }),
@@ -130,8 +133,8 @@ async fn ask<R: ByLeader>(
     elsewhere
 }
 
-async fn replaced(front: &Front, part: &Part) {
-    moved(&front.image, part.target, &part.route).await;
+async fn replaced(backend: &Backend, part: &Part) {
+    moved(&backend.image, part.target, &part.route).await;
     tokio::time::sleep(GRACE).await;
 }
 
@@ -141,10 +144,10 @@ fn is_not_leader(code: i16) -> bool {
 
 /// What is open, by leader, and what has none. What is not there is answered.
 fn parts<R: ByLeader>(
-    front: &Front,
+    backend: &Backend,
     split: &mut Split<R::Asked, R::Answered>,
 ) -> (Vec<Part>, Vec<(Target, Option<Route>)>) {
-    let image = front.image.load();
+    let image = backend.image.load();
     let mut parts: BTreeMap<String, Part> = BTreeMap::new();
     let mut leaderless = Vec::new();
     for place in split.open() {

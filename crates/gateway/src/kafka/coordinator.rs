@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use transport::{CallError, Reply, Response};
 use wire::{FrameError, Request, RequestFrame, ResponseError};
 
-use super::{front::Front, reply::encoded, text};
+use super::{backend::Backend, front::Front, reply::encoded, text};
 use crate::routing::{Route, Target, moved, route};
 
 /// A request about one group.
@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_millis(500);
 const SUCCESSOR_MAX: Duration = Duration::from_secs(1);
 
 /// Where a group lives: the leader of its partition of the internal topic.
-pub(super) fn seat(image: &Image, group: &str) -> Option<(Target, Route)> {
+pub(crate) fn seat(image: &Image, group: &str) -> Option<(Target, Route)> {
     let topic = image.topics.get(OFFSETS_TOPIC)?;
     let partitions = i32::try_from(topic.partitions.len()).ok().filter(|count| *count > 0)?;
     let target = Target { topic: topic.id, partition: PartitionIndex(partition_of(group, partitions)) };
@@ -62,14 +62,14 @@ async fn ask<R: GroupRequest>(
     frame: &RequestFrame,
 ) -> Result<Bytes, ResponseError> {
     let group = request.group();
-    let seat_now = || seat(&front.image.load(), group).ok_or(ResponseError::CoordinatorNotAvailable);
+    let seat_now = || seat(&front.backend.image.load(), group).ok_or(ResponseError::CoordinatorNotAvailable);
     let (target, first) = seat_now()?;
     match ask_at(front, request, frame, target, &first).await {
         Err(Unanswered::NotSent) => {}
         answer => return answer.map_err(Unanswered::code),
     }
     // It never left, so it may leave again: a client need not hear of every coordinator that dies.
-    let _ = timeout(SUCCESSOR_MAX, moved(&front.image, target, &first)).await;
+    let _ = timeout(SUCCESSOR_MAX, moved(&front.backend.image, target, &first)).await;
     let (target, second) = seat_now()?;
     if second == first {
         return Err(ResponseError::CoordinatorNotAvailable);
@@ -105,10 +105,10 @@ async fn ask_at<R: GroupRequest>(
     let waits = request.waits();
     let answer = tokio::select! {
         biased;
-        answer = front.upstream.forward(request.group(), &route.address, frame, waits) => answer,
-        () = replaced(front, target, route) => return Err(Unanswered::Replaced),
+        answer = front.backend.upstream.forward(request.group(), &route.address, frame, waits) => answer,
+        () = replaced(&front.backend, target, route) => return Err(Unanswered::Replaced),
         // The client finds another gateway.
-        () = front.stopping.cancelled(), if !waits.is_zero() => return Err(Unanswered::Lost),
+        () = front.backend.stopping.cancelled(), if !waits.is_zero() => return Err(Unanswered::Lost),
     };
     answer.map_err(|error| {
         tracing::debug!(%error, "a coordinator did not answer");
@@ -121,8 +121,8 @@ async fn ask_at<R: GroupRequest>(
 }
 
 /// Resolves once somebody else coordinates, and an answer that was on its way has had its time.
-pub(super) async fn replaced(front: &Front, target: Target, route: &Route) {
-    moved(&front.image, target, route).await;
+pub(super) async fn replaced(backend: &Backend, target: Target, route: &Route) {
+    moved(&backend.image, target, route).await;
     tokio::time::sleep(GRACE).await;
 }
 

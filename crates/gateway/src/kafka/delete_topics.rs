@@ -22,7 +22,7 @@ pub(super) async fn answer(
         request.topic_names.iter().map(|name| DeleteTopicState::default().with_name(Some(name.clone())));
     let asked: Vec<DeleteTopicState> = named.chain(request.topics.iter().cloned()).collect();
     // A topic of the same name may be made right after: what is to go are these.
-    let image = front.image.load();
+    let image = front.backend.image.load();
     let id_of = |topic: &DeleteTopicState| {
         let name = topic.name.as_deref().map_or("", |name| name);
         topic_of(&image, name, topic.topic_id).map(|topic| topic.id)

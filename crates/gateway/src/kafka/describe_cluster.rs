@@ -9,7 +9,7 @@ pub(super) fn answer(front: &Front) -> DescribeClusterResponse {
         .with_host(front.host.clone())
         .with_port(front.port);
     DescribeClusterResponse::default()
-        .with_cluster_id(front.image.load().cluster_id.map(text).unwrap_or_default())
+        .with_cluster_id(front.backend.image.load().cluster_id.map(text).unwrap_or_default())
         .with_controller_id(VIRTUAL)
         .with_brokers(vec![broker])
 }

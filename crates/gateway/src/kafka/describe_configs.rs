@@ -30,7 +30,7 @@ pub(super) async fn answer(
 ) -> DescribeConfigsResponse {
     let names = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
     let names: Vec<_> = names.collect();
-    let node = front.image.load().active_nodes().next().map(|node| text(node.id));
+    let node = front.backend.image.load().active_nodes().next().map(|node| text(node.id));
     let mut results = Vec::with_capacity(names.len());
     let mut asked = Vec::new();
     for resource in &request.resources {

@@ -12,11 +12,11 @@ use wire::{ApiKey, Encodable, FrameError, HeaderVersion, Request, RequestFrame, 
 
 use super::{
     KafkaConfig, api_versions,
+    backend::Backend,
     budget::Budget,
     front::{Front, Sessions, Traffic},
     reply::now,
     text,
-    upstream::Upstream,
 };
 
 /// Both, until it is dropped.
@@ -26,8 +26,8 @@ pub(super) struct FakeCluster {
     _stops: DropGuard,
 }
 
-/// What the node says to a produce or fetch request.
-trait Says: Fn(RequestFrame) -> Reply + Send + Sync + 'static {}
+/// What the node says to a request.
+pub(crate) trait Says: Fn(RequestFrame) -> Reply + Send + Sync + 'static {}
 impl<F: Fn(RequestFrame) -> Reply + Send + Sync + 'static> Says for F {}
 
 struct Node<F>(F);
@@ -41,24 +41,27 @@ impl<F: Says> Handler for Node<F> {
     }
 }
 
+/// An image in which all nodes are the one that says this, until the token is cancelled.
+pub(crate) async fn in_front_of(mut image: Image, says: impl Says, stop: &CancellationToken) -> Image {
+    let node = serving(Arc::new(Node(says)), stop).await;
+    let ids: Vec<_> = image.nodes.keys().copied().collect();
+    for id in ids {
+        if let Some(known) = image.nodes.get_mut(&id) {
+            Arc::make_mut(known).kafka = Endpoint { host: node.ip().to_string(), port: node.port() };
+        }
+    }
+    image
+}
+
 impl FakeCluster {
     /// All nodes of the image are the one that says this.
-    #[expect(private_bounds, reason = "a short name for what a test hands in")]
-    pub(super) async fn start(mut image: Image, answer_bytes_max: usize, says: impl Says) -> Self {
+    pub(super) async fn start(image: Image, answer_bytes_max: usize, says: impl Says) -> Self {
         let stop = CancellationToken::new();
-        let node = serving(Arc::new(Node(says)), &stop).await;
-        let ids: Vec<_> = image.nodes.keys().copied().collect();
-        for id in ids {
-            if let Some(known) = image.nodes.get_mut(&id) {
-                Arc::make_mut(known).kafka = Endpoint { host: node.ip().to_string(), port: node.port() };
-            }
-        }
+        let image = in_front_of(image, says, &stop).await;
         let front = Arc::new(Front {
-            image: WatchedImage::fixed(image),
-            upstream: Upstream::new(),
+            backend: Arc::new(Backend::new(WatchedImage::fixed(image), stop.clone())),
             host: text("gw"),
             port: 9192,
-            stopping: stop.clone(),
             traffic: Traffic::new(),
             budget: Budget::new(answer_bytes_max),
         });
@@ -88,6 +91,6 @@ async fn serving(service: impl transport::Service, stop: &CancellationToken) -> 
 }
 
 /// An answer to a request of this frame.
-pub(super) fn says<R: Encodable + HeaderVersion>(frame: &RequestFrame, answer: &R) -> Response {
+pub(crate) fn says<R: Encodable + HeaderVersion>(frame: &RequestFrame, answer: &R) -> Response {
     wire::encode_response(answer, frame.version, frame.correlation_id).expect("it can be said").into()
 }

@@ -28,7 +28,7 @@ async fn answer(front: &Front, request: FindCoordinatorRequest, version: i16) ->
     if request.key_type == GROUP && !keys.is_empty() {
         made(front, &keys[0]).await;
     }
-    let image = front.image.load();
+    let image = front.backend.image.load();
     let found = keys.into_iter().map(|key| {
         let found = find(&image, request.key_type, &key);
         coordinator(front, key, found)
@@ -49,7 +49,7 @@ async fn answer(front: &Front, request: FindCoordinatorRequest, version: i16) ->
 /// The topic that groups live in is made when the first one is looked for.
 async fn made(front: &Front, group: &StrBytes) {
     let is_there = |image: &Image| image.topics.contains_key(OFFSETS_TOPIC);
-    let image = front.image.load();
+    let image = front.backend.image.load();
     if is_there(&image) {
         return;
     }
@@ -57,12 +57,12 @@ async fn made(front: &Front, group: &StrBytes) {
     let making = async {
         for node in image.active_nodes() {
             let address = node.kafka.to_string();
-            match front.upstream.call(&address, request.clone(), ONE_KEY, TOPIC_MAX).await {
+            match front.backend.upstream.call(&address, request.clone(), ONE_KEY, TOPIC_MAX).await {
                 Ok(_) => break,
                 Err(error) => tracing::debug!(%error, "a node did not make the topic of groups"),
             }
         }
-        front.image.wait_for(|image| seat(image, group).is_some()).await;
+        front.backend.image.wait_for(|image| seat(image, group).is_some()).await;
     };
     let _ = tokio::time::timeout(TOPIC_MAX, making).await;
 }

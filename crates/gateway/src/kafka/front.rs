@@ -1,22 +1,17 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use metrics::{Counter, Gauge};
-use rpc::WatchedImage;
-use tokio_util::sync::CancellationToken;
 use transport::Service;
 use wire::StrBytes;
 
-use super::{budget::Budget, session::Session, upstream::Upstream};
+use super::{backend::Backend, budget::Budget, session::Session};
 
 /// What all connections share.
 pub(super) struct Front {
-    pub(super) image: WatchedImage,
-    pub(super) upstream: Upstream,
+    pub(super) backend: Arc<Backend>,
     /// What clients are told to connect to.
     pub(super) host: StrBytes,
     pub(super) port: i32,
-    /// Whoever waits for long lets go when this is cancelled.
-    pub(super) stopping: CancellationToken,
     pub(super) traffic: Traffic,
     pub(super) budget: Budget,
 }

@@ -7,18 +7,23 @@ use wire::{
     messages::{ListGroupsRequest, ListGroupsResponse},
 };
 
-use super::{front::Front, reply::later};
+use super::{backend::Backend, front::Front, reply::later};
 
 pub(super) fn handle(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, FrameError> {
     let (front, request, version) = (front.clone(), frame.decode_body::<ListGroupsRequest>()?, frame.version);
-    later(frame, async move { answer(&front, &request, version).await })
+    later(frame, async move { answer(&front.backend, &request, version).await })
 }
 
 /// The groups of all coordinators, which is what a client believes the one broker to be.
-async fn answer(front: &Front, request: &ListGroupsRequest, version: i16) -> ListGroupsResponse {
-    let image = front.image.load();
+pub(crate) async fn answer(
+    backend: &Backend,
+    request: &ListGroupsRequest,
+    version: i16,
+) -> ListGroupsResponse {
+    let image = backend.image.load();
     let nodes: Vec<String> = image.live_nodes().map(|node| node.kafka.to_string()).collect();
-    let asking = nodes.iter().map(|node| front.upstream.call(node, request.clone(), version, Duration::ZERO));
+    let asking =
+        nodes.iter().map(|node| backend.upstream.call(node, request.clone(), version, Duration::ZERO));
     together(join_all(asking).await)
 }
 

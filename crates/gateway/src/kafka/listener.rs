@@ -1,16 +1,15 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use rpc::WatchedImage;
 use settings::GatewayKafkaSettings;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use transport::ServerConfig;
 
 use super::{
+    backend::Backend,
     budget::Budget,
     front::{Front, Sessions, Traffic},
     text,
-    upstream::Upstream,
 };
 
 /// What the listener needs to know.
@@ -62,16 +61,14 @@ impl KafkaListener {
         address: SocketAddr,
         (host, port): (String, u16),
         mut config: KafkaConfig,
-        image: WatchedImage,
+        backend: Arc<Backend>,
     ) -> Self {
-        let stop = CancellationToken::new();
+        let stop = backend.stopping.clone();
         transport::fit_open_files(&mut config.server, OTHER_FILES);
         let front = Front {
-            image: image.clone(),
-            upstream: Upstream::new(),
+            backend: backend.clone(),
             host: text(host),
             port: port.into(),
-            stopping: stop.clone(),
             traffic: Traffic::new(),
             budget: Budget::new(config.answer_bytes_max),
         };
@@ -79,7 +76,7 @@ impl KafkaListener {
             let stop = stop.clone();
             async move {
                 tokio::select! {
-                    _ = image.ready() => {}
+                    _ = backend.image.ready() => {}
                     () = stop.cancelled() => return,
                 }
                 transport::serve(listener, config.server, Sessions(Arc::new(front)), stop).await;

@@ -10,6 +10,7 @@ use transport::{CallError, Reply};
 use wire::{FrameError, Request, RequestFrame, ResponseError};
 
 use super::{
+    backend::Backend,
     coordinator::{replaced, seat},
     front::Front,
     reply::later,
@@ -17,7 +18,7 @@ use super::{
 use crate::routing::{Route, Target};
 
 /// A request about groups that may live in different places.
-pub(super) trait ManyGroups: Request + Send + Sync + 'static {
+pub(crate) trait ManyGroups: Request + Send + Sync + 'static {
     type Answered: Clone + Send;
 
     fn groups(&self) -> Vec<String>;
@@ -40,22 +41,22 @@ where
 {
     let (front, request, version) = (front.clone(), frame.decode_body::<R>()?, frame.version);
     wire::check_group_count(request.groups().len())?;
-    later(frame, async move { answer(&front, &request, version).await })
+    later(frame, async move { answer(&front.backend, &request, version).await })
 }
 
 /// Asks every coordinator for its own, and puts the answers together in the request's order.
-async fn answer<R: ManyGroups>(front: &Front, request: &R, version: i16) -> R::Response {
+async fn answer<R: ManyGroups>(backend: &Backend, request: &R, version: i16) -> R::Response {
     let groups = request.groups();
     let all: Vec<usize> = (0..groups.len()).collect();
     let mut answers: Vec<Option<R::Answered>> = vec![None; groups.len()];
-    ask(front, request, version, &groups, &all, &mut answers).await;
+    ask(backend, request, version, &groups, &all, &mut answers).await;
     whole(request, answers)
 }
 
 /// The same of what changes nothing: groups whose coordinator is gone are asked about until it has a successor. `None`: it has
 /// none in time.
-pub(super) async fn answer_at_last<R: ManyGroups>(
-    front: &Front,
+pub(crate) async fn answer_at_last<R: ManyGroups>(
+    backend: &Backend,
     request: &R,
     version: i16,
     is_elsewhere: impl Fn(&R::Answered) -> bool,
@@ -65,12 +66,12 @@ pub(super) async fn answer_at_last<R: ManyGroups>(
     let mut answers: Vec<Option<R::Answered>> = vec![None; groups.len()];
     let deadline = Instant::now() + PATIENCE;
     loop {
-        ask(front, request, version, &groups, &open, &mut answers).await;
+        ask(backend, request, version, &groups, &open, &mut answers).await;
         open.retain(|place| answers[*place].as_ref().is_none_or(&is_elsewhere));
         if open.is_empty() {
             return Some(whole(request, answers));
         }
-        if Instant::now() >= deadline || front.stopping.is_cancelled() {
+        if Instant::now() >= deadline || backend.stopping.is_cancelled() {
             return None;
         }
         tokio::time::sleep(PAUSE).await;
@@ -85,22 +86,22 @@ fn whole<R: ManyGroups>(request: &R, answers: Vec<Option<R::Answered>>) -> R::Re
 
 /// Asks about the groups at these places.
 async fn ask<R: ManyGroups>(
-    front: &Front,
+    backend: &Backend,
     request: &R,
     version: i16,
     groups: &[String],
     places: &[usize],
     answers: &mut [Option<R::Answered>],
 ) {
-    let by_coordinator = by_coordinator(front, groups, places);
+    let by_coordinator = by_coordinator(backend, groups, places);
     let asking = by_coordinator.values().map(|Seated { seat, places }| {
         let about = request.about(places);
         async move {
             let (target, route) = seat.as_ref()?;
             tokio::select! {
                 biased;
-                answer = front.upstream.call(&route.address, about, version, Duration::ZERO) => Some(answer),
-                () = replaced(front, *target, route) => None,
+                answer = backend.upstream.call(&route.address, about, version, Duration::ZERO) => Some(answer),
+                () = replaced(backend, *target, route) => None,
             }
         }
     });
@@ -139,8 +140,12 @@ struct Seated {
 }
 
 /// The places of the groups, by the address of their coordinators; those of whom there is none have `None`.
-fn by_coordinator(front: &Front, groups: &[String], places: &[usize]) -> BTreeMap<Option<String>, Seated> {
-    let image = front.image.load();
+fn by_coordinator(
+    backend: &Backend,
+    groups: &[String],
+    places: &[usize],
+) -> BTreeMap<Option<String>, Seated> {
+    let image = backend.image.load();
     let mut by_coordinator: BTreeMap<Option<String>, Seated> = BTreeMap::new();
     for place in places {
         let seat = seat(&image, &groups[*place]);

@@ -16,7 +16,7 @@ const NOBODY: BrokerId = BrokerId(-1);
 
 /// Everything from the image; nothing is asked of anybody. Topics are not made by asking for them.
 pub(super) fn answer(front: &Front, request: &MetadataRequest, version: i16) -> MetadataResponse {
-    described(&front.image.load(), front.host.clone(), front.port, request, version)
+    described(&front.backend.image.load(), front.host.clone(), front.port, request, version)
 }
 
 fn described(

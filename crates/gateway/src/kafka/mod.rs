@@ -3,8 +3,9 @@
 mod admin;
 mod alter_configs;
 mod api_versions;
+mod backend;
 mod budget;
-mod by_leader;
+pub(crate) mod by_leader;
 mod consumer_group_describe;
 mod coordinator;
 mod create_partitions;
@@ -18,18 +19,18 @@ mod describe_groups;
 mod describe_producers;
 mod elect_leaders;
 #[cfg(test)]
-mod fake_node;
+pub(crate) mod fake_node;
 mod fetch;
 mod find_coordinator;
 mod front;
 mod group_requests;
 mod init_producer_id;
-mod list_groups;
+pub(crate) mod list_groups;
 mod list_offsets;
 mod listener;
-mod many_groups;
+pub(crate) mod many_groups;
 mod metadata;
-mod offset_fetch;
+pub(crate) mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 #[cfg(test)]
@@ -40,7 +41,7 @@ mod split;
 mod upstream;
 
 pub use listener::KafkaConfig;
-pub(crate) use listener::KafkaListener;
+pub(crate) use {backend::Backend, coordinator::seat, listener::KafkaListener};
 
 use ::metadata::{Image, Topic};
 use domain::{PartitionIndex, TopicId, TopicName};

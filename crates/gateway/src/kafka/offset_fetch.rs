@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The newest version, in which the nodes are asked.
-const NEWEST: i16 = 9;
+pub(crate) const NEWEST: i16 = 9;
 
 /// Asks until each group has a coordinator that answers: see [`group::offset_fetch::has_moved`]. If that takes too long the
 /// connection ends.
@@ -26,7 +26,7 @@ pub(super) fn handle(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, 
     let front = front.clone();
     let answer = async move {
         let is_elsewhere = |group: &OffsetFetchResponseGroup| offset_fetch::is_elsewhere(group.error_code);
-        let answer = many_groups::answer_at_last(&front, &request, NEWEST, is_elsewhere).await;
+        let answer = many_groups::answer_at_last(&front.backend, &request, NEWEST, is_elsewhere).await;
         let gone = || FrameError::Malformed { part: "response", reason: "no coordinator answers".to_owned() };
         encoded(&offset_fetch::older(answer.ok_or_else(gone)?, version), version, id)
     };

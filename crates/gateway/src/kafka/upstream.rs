@@ -14,7 +14,7 @@ use wire::{Request, RequestFrame};
 /// which is used again once its answer is there; so has one whose answer may take a while (offsets by time, many groups).
 /// What is handed on and answered at once shares a few: always the same one for a key, so that a group's requests arrive in
 /// order, and more than one, so that not all wait behind a slow commit.
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     prompt: Vec<ClientPool>,
     waiting: Mutex<Vec<ClientPool>>,
 }
@@ -34,7 +34,7 @@ impl Upstream {
 
     /// Asks in the newest version that both sides speak, up to `version_max`. `wait`: for how long the node may be asked to
     /// wait.
-    pub(super) async fn call<R: Request>(
+    pub(crate) async fn call<R: Request>(
         &self,
         address: &str,
         request: R,

@@ -3,8 +3,11 @@
 mod batch;
 mod clusters;
 mod configs;
+mod consumers;
 mod framing;
+mod groups;
 mod intake;
+mod lags;
 mod partitions;
 mod record;
 mod shape;
@@ -27,6 +30,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     const CLUSTER: &str = "/v3/clusters/{cluster}";
     let at = |path: &str| format!("{CLUSTER}{path}");
     let topic = |path: &str| format!("{CLUSTER}/topics/{{topic}}{path}");
+    let group = |path: &str| format!("{CLUSTER}/consumer-groups/{{group}}{path}");
     Router::new()
         .route("/v3/clusters", get(clusters::list))
         .route(CLUSTER, get(clusters::get))
@@ -45,6 +49,18 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route(&topic("/partitions/{partition}/offset"), get(partitions::offset))
         .route(&topic("/partitions/{partition}/replicas"), get(partitions::replicas))
         .route(&topic("/partitions/{partition}/replicas/{broker}"), get(partitions::replica))
+        .route(&at("/consumer-groups"), get(groups::list))
+        .route(&group(""), get(groups::get))
+        .route(&group("/consumers"), get(consumers::list))
+        .route(&group("/consumers/{consumer}"), get(consumers::get))
+        .route(&group("/consumers/{consumer}/assignments"), get(consumers::assignments))
+        .route(
+            &group("/consumers/{consumer}/assignments/{topic}/partitions/{partition}"),
+            get(consumers::assignment),
+        )
+        .route(&group("/lag-summary"), get(lags::summary))
+        .route(&group("/lags"), get(lags::list))
+        .route(&group("/lags/{topic}/partitions/{partition}"), get(lags::get))
         .layer(from_fn(negotiated))
 }
 

@@ -1,6 +1,9 @@
 //! What all of v3's objects and lists look like, and the links between them.
 
+use std::fmt::Display;
+
 use domain::{ClusterId, NodeId, PartitionIndex, TopicName};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::place::At;
@@ -104,4 +107,16 @@ pub(crate) fn partition_path(topic: &TopicName, partition: PartitionIndex) -> St
 
 pub(crate) fn broker_path(broker: NodeId) -> String {
     format!("/brokers/{broker}")
+}
+
+pub(crate) fn group_path(group: &str) -> String {
+    format!("/consumer-groups/{}", segment(group))
+}
+
+/// RFC 3986's unreserved characters stand for themselves.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name that may have any character, as one segment of a path.
+pub(crate) fn segment(name: &str) -> impl Display {
+    utf8_percent_encode(name, RESERVED)
 }

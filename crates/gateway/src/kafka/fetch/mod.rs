@@ -75,7 +75,7 @@ pub(super) fn handle(
     let answer = async move {
         let mut locked = fetching.lock().await;
         if !std::mem::replace(&mut locked.is_watched, true) {
-            tokio::spawn(let_go_of_the_idle(Arc::downgrade(&fetching), front.stopping.clone()));
+            tokio::spawn(let_go_of_the_idle(Arc::downgrade(&fetching), front.backend.stopping.clone()));
         }
         locked.count = locked.count.wrapping_add(1);
         locked.answer(&front, &client_id, request, form, began).await
@@ -115,7 +115,7 @@ impl Fetching {
                 return encoded(&refused, version, correlation_id);
             }
         };
-        let plan = Plan::new(&front.image.load(), &request);
+        let plan = Plan::new(&front.backend.image.load(), &request);
         self.gather(front, client_id, &plan, &request, began).await;
         let (gathered, held) = self.hand_out(&request);
         let (mut response, records) = gathered.respond(front, &plan, &self.known, &request, version);
@@ -159,7 +159,7 @@ impl Fetching {
             }
             let (bytes, urgent) = self.weigh();
             let is_enough = i32::try_from(bytes).is_ok_and(|bytes| bytes >= enough);
-            if urgent || is_enough || front.stopping.is_cancelled() {
+            if urgent || is_enough || front.backend.stopping.is_cancelled() {
                 break;
             }
             let unseen = plan.by_leader.keys().filter(|address| self.is_to_be_looked_at(address)).count();
@@ -295,7 +295,7 @@ impl Fetching {
             Some((ended, index, _)) = answer => (ended, index),
             Some(shares) = OptionFuture::from(room.as_mut()) => return Next::Room(shares),
             () = time_is_up => return Next::Nothing,
-            () = front.stopping.cancelled() => return Next::Nothing,
+            () = front.backend.stopping.cancelled() => return Next::Nothing,
         };
         let next = match &ended.answer {
             Ok(response) => {

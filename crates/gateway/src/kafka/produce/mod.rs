@@ -91,7 +91,7 @@ impl Producing {
         client_id: &StrBytes,
         request: ProduceRequest,
     ) -> (ProduceResponse, Vec<Part>) {
-        let image = front.image.load();
+        let image = front.backend.image.load();
         let state = &mut *self.state.lock();
         let mut parts: BTreeMap<String, Part> = BTreeMap::new();
         let mut responses = Vec::with_capacity(request.topic_data.len());

@@ -124,7 +124,11 @@ impl Part {
                 now.address != self.route.address && now.leader_epoch > self.route.leader_epoch
             })
         };
-        front.image.wait_for(|image| self.entries.iter().all(|entry| is_elsewhere(image, entry))).await;
+        front
+            .backend
+            .image
+            .wait_for(|image| self.entries.iter().all(|entry| is_elsewhere(image, entry)))
+            .await;
         tokio::time::sleep(GRACE).await;
     }
 }
