@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod broker_names;
 mod config;
 mod epochs;
 mod ids;

@@ -128,7 +128,7 @@ impl From<ControllerError> for ApiError {
                 RefusalKind::UnknownNode => Self::plain(StatusCode::NOT_FOUND, message),
                 _ => Self::invalid(message),
             },
-            ControllerError::Unavailable { .. } => unchanged(message),
+            ControllerError::Unavailable { .. } => Self::unchanged(message),
             ControllerError::Unknown(_) => unknown(message),
         }
     }
@@ -142,7 +142,7 @@ impl From<ProduceError> for ApiError {
             ProduceError::Forbidden(_) => Self::unprocessable(message),
             ProduceError::TopicGone => Self::new(StatusCode::NOT_FOUND, 40401, message),
             ProduceError::Refused { code, .. } => Self::refused(code, message),
-            ProduceError::NotWritten(_) => unchanged(message),
+            ProduceError::NotWritten(_) => Self::unchanged(message),
             ProduceError::Unknown(_) => unknown(message),
         }
     }
@@ -157,7 +157,7 @@ impl From<ReadError> for ApiError {
             ReadError::Route(RouteError::UnknownPartition(_)) => {
                 Self::new(StatusCode::NOT_FOUND, 40402, message)
             }
-            ReadError::Route(RouteError::NoLeader) | ReadError::Unavailable(_) => unchanged(message),
+            ReadError::Route(RouteError::NoLeader) | ReadError::Unavailable(_) => Self::unchanged(message),
             ReadError::Refused(code) => Self::refused(code, message),
             ReadError::Corrupt(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, 50002, message),
             ReadError::NotJson { .. } => Self::unprocessable(message),
@@ -170,7 +170,7 @@ impl From<GroupError> for ApiError {
         let message = error.to_string();
         match error {
             GroupError::Unknown(_) | GroupError::NoOffsets(_) => Self::plain(StatusCode::NOT_FOUND, message),
-            GroupError::Unavailable(_) => unchanged(message),
+            GroupError::Unavailable(_) => Self::unchanged(message),
             GroupError::Refused(code) => Self::refused(code, message),
         }
     }
@@ -191,7 +191,13 @@ impl From<QueryRejection> for ApiError {
 }
 
 impl ApiError {
-    fn refused(code: ResponseError, message: String) -> Self {
+    /// Somebody was not there who had to be asked; nothing was changed.
+    pub(crate) fn unchanged(message: String) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, 50302, message)
+    }
+
+    /// What a storage node refused.
+    pub(crate) fn refused(code: ResponseError, message: String) -> Self {
         match code {
             ResponseError::TopicAuthorizationFailed | ResponseError::ClusterAuthorizationFailed => {
                 Self::new(StatusCode::FORBIDDEN, 40301, message)
@@ -206,10 +212,6 @@ impl ApiError {
     pub(crate) fn no_such_partition(topic: &str, partition: PartitionIndex) -> Self {
         Self::unknown_partition(topic, &partition.to_string())
     }
-}
-
-fn unchanged(message: String) -> ApiError {
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, 50302, message)
 }
 
 fn unknown(message: String) -> ApiError {

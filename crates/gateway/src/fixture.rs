@@ -2,19 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, header},
+};
 use domain::{ClusterId, ConfigOverrides, DirectoryId, NodeId, OFFSETS_TOPIC, TopicId, TopicName};
 use metadata::{Applied, Command, Endpoint, Image, NodeRegistration, Topic, TopicSpec};
 use rpc::{ControllerClient, WatchedImage};
+use serde_json::Value;
 use settings::LimitSettings;
 use telemetry::{Health, Metrics};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt;
 use transport::ClientPool;
 use uuid::Uuid;
 
 use crate::{
     App,
-    kafka::Backend,
+    kafka::{
+        Backend,
+        fake_node::{Says, in_front_of},
+    },
     leader::Nodes,
     limits::Memory,
     producer::{Choice, Cluster, Producer},
@@ -90,4 +99,55 @@ pub(crate) fn rest(image: Image, limits: LimitSettings) -> Router {
         stopping,
     });
     router(app, Health::starting("no metadata yet"), Metrics::install().unwrap())
+}
+
+/// The same in front of a node that answers as a test wants, until the guard is dropped.
+pub(crate) async fn rest_in_front_of(image: Image, says: impl Says) -> (Router, DropGuard) {
+    let stop = CancellationToken::new();
+    let image = in_front_of(image, says, &stop).await;
+    (rest(image, LimitSettings::default()), stop.drop_guard())
+}
+
+/// What came of a request.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// A text where it is no JSON.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn error(&self) -> (u16, i64) {
+        assert!(self.body["message"].is_string(), "{}", self.body);
+        (self.status, self.body["error_code"].as_i64().unwrap())
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        self.body["message"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn header(&self, name: header::HeaderName) -> &str {
+        self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
+    }
+}
+
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+    }
+}
+
+/// A request with a JSON body, below the cluster.
+pub(crate) async fn call_v3(router: &Router, method: &str, below: &str, body: &str) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/v3/clusters/{CLUSTER}{below}"))
+        .header(header::CONTENT_TYPE, "application/json");
+    send(router, request.body(Body::from(body.to_owned())).unwrap()).await
 }

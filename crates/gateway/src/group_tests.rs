@@ -1,15 +1,9 @@
 //! Consumer groups over REST, in front of a node that coordinates two and leads everything.
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    http::Request,
-};
-use bytes::Bytes;
+use axum::Router;
 use serde_json::{Value, json};
 use settings::LimitSettings;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tower::ServiceExt;
 use transport::{Reply, Response};
 use wire::{
     ApiKey, RequestFrame, ResponseError, WireTopicName,
@@ -28,8 +22,8 @@ use wire::{
 };
 
 use crate::{
-    fixture::{self, CLUSTER},
-    kafka::fake_node::{in_front_of, says},
+    fixture::{self, CLUSTER, call_v3},
+    kafka::fake_node::says,
 };
 
 /// The newer group has two members, and slashes in its name; the older one has positions of somebody who never joined.
@@ -146,17 +140,13 @@ struct Rest {
 
 impl Rest {
     async fn start() -> Self {
-        let stop = CancellationToken::new();
-        let image = in_front_of(fixture::image_with_groups(), node, &stop).await;
-        Self { router: fixture::rest(image, LimitSettings::default()), _node: stop.drop_guard() }
+        let (router, node) = fixture::rest_in_front_of(fixture::image_with_groups(), node).await;
+        Self { router, _node: node }
     }
 
     async fn get(&self, below: &str) -> (u16, Value) {
-        let request = Request::get(format!("/v3/clusters/{CLUSTER}/consumer-groups{below}"));
-        let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        let status = response.status().as_u16();
-        let bytes: Bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        (status, serde_json::from_slice(&bytes).unwrap())
+        let answer = call_v3(&self.router, "GET", &format!("/consumer-groups{below}"), "").await;
+        (answer.status, answer.body)
     }
 
     async fn missing(&self, below: &str, named: &str) {

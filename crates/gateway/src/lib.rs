@@ -2,6 +2,8 @@
 
 mod admin;
 mod app;
+#[cfg(test)]
+mod config_tests;
 mod connection;
 mod error;
 #[cfg(test)]

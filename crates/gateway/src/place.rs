@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
 };
-use domain::{ClusterId, PartitionIndex};
-use metadata::{Image, Partition, Topic};
+use domain::{ClusterId, NodeId, PartitionIndex};
+use metadata::{Image, Node, NodeState, Partition, Topic};
 use serde::de::DeserializeOwned;
 
 use crate::{ApiError, App, json_object::JsonObject, limits::Whole, negotiate, routing::Target};
@@ -39,7 +39,7 @@ impl FromRequestParts<Arc<App>> for At {
         };
         match at.named("cluster") {
             Some(cluster) if cluster != at.cluster.to_string() => Err(ApiError::plain(
-                axum::http::StatusCode::NOT_FOUND,
+                StatusCode::NOT_FOUND,
                 format!("cluster '{cluster}' does not exist, this is {}", at.cluster),
             )),
             _ => Ok(at),
@@ -70,6 +70,14 @@ impl At {
         found
             .and_then(|index| Some((index, topic.partition(index)?)))
             .ok_or_else(|| ApiError::unknown_partition(topic.name.as_str(), text))
+    }
+
+    /// A broker that takes part now.
+    pub(crate) fn broker(&self) -> Result<&Arc<Node>, ApiError> {
+        let text = self.param("broker");
+        let node = text.parse().ok().and_then(|id| self.image.nodes.get(&NodeId(id)));
+        node.filter(|node| node.state != NodeState::Fenced)
+            .ok_or_else(|| ApiError::plain(StatusCode::NOT_FOUND, format!("broker '{text}' does not exist")))
     }
 
     /// The topic and the partition that the path names.

@@ -2,50 +2,20 @@
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
-    http::{HeaderMap, Request, header},
+    body::Body,
+    http::{Request, header},
 };
 use metadata::Image;
 use serde_json::{Value, json};
 use settings::LimitSettings;
-use tower::ServiceExt;
 
 use crate::{
-    fixture::{self, CLUSTER},
+    fixture::{self, Answer, CLUSTER, call_v3, send},
     negotiate::{V2, V2_JSON},
 };
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Value,
-}
-
-impl Answer {
-    fn error(&self) -> (u16, i64) {
-        assert!(self.body["message"].is_string(), "{}", self.body);
-        (self.status, self.body["error_code"].as_i64().unwrap())
-    }
-
-    fn header(&self, name: header::HeaderName) -> &str {
-        self.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
-    }
-}
-
 fn rest() -> Router {
     fixture::rest(fixture::image(), LimitSettings::default())
-}
-
-async fn send(router: &Router, request: Request<Body>) -> Answer {
-    let response = router.clone().oneshot(request).await.unwrap();
-    let (parts, body) = response.into_parts();
-    let bytes = to_bytes(body, usize::MAX).await.unwrap();
-    Answer {
-        status: parts.status.as_u16(),
-        headers: parts.headers,
-        body: serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
-    }
 }
 
 async fn get(path: &str) -> Answer {
@@ -373,6 +343,9 @@ async fn v3_objects_have_kinds_and_links() {
             "metadata": {"self": base, "resource_name": format!("crn:///kafka={CLUSTER}")},
             "cluster_id": CLUSTER,
             "brokers": {"related": format!("{base}/brokers")},
+            "broker_configs": {"related": format!("{base}/broker-configs")},
+            "consumer_groups": {"related": format!("{base}/consumer-groups")},
+            "partition_reassignments": {"related": format!("{base}/topics/-/partitions/-/reassignment")},
             "topics": {"related": format!("{base}/topics")},
         })
     );
@@ -383,6 +356,8 @@ async fn v3_objects_have_kinds_and_links() {
             "kind": "KafkaBroker",
             "metadata": {"self": format!("{base}/brokers/1"), "resource_name": format!("crn:///kafka={CLUSTER}/broker=1")},
             "cluster_id": CLUSTER, "broker_id": 1, "host": "node-1.test", "port": 9092, "rack": "r1",
+            "configs": {"related": format!("{base}/brokers/1/configs")},
+            "partition_replicas": {"related": format!("{base}/brokers/1/partition-replicas")},
         })
     );
     let topic = get(&format!("/v3/clusters/{CLUSTER}/topics/orders")).await.body;
@@ -398,6 +373,7 @@ async fn v3_objects_have_kinds_and_links() {
             "replication_factor": 1, "partitions_count": 4,
             "partitions": {"related": format!("{base}/topics/orders/partitions")},
             "configs": {"related": format!("{base}/topics/orders/configs")},
+            "partition_reassignments": {"related": format!("{base}/topics/orders/partitions/-/reassignment")},
         })
     );
     let topics = get(&format!("/v3/clusters/{CLUSTER}/topics")).await.body;
@@ -410,6 +386,52 @@ async fn v3_objects_have_kinds_and_links() {
     );
     let partition = get(&format!("/v3/clusters/{CLUSTER}/topics/orders/partitions/1")).await.body;
     assert_eq!(partition["leader"]["related"], format!("{base}/topics/orders/partitions/1/replicas/1"));
+}
+
+#[tokio::test]
+async fn replicas_on_their_way_are_shown_and_those_at_rest_are_not() {
+    let mut image = fixture::image();
+    let orders = image.topics.get_mut("orders").map(std::sync::Arc::make_mut).unwrap();
+    let moving = orders.partitions.get_mut(2).unwrap();
+    (moving.adding, moving.removing) = (vec![domain::NodeId(1)], vec![domain::NodeId(0)]);
+    let router = fixture::rest(image, LimitSettings::default());
+    let ask = async |below: &str| call_v3(&router, "GET", below, "").await;
+    let one = ask("/topics/orders/partitions/2/reassignment").await.body;
+    let own = format!("http://gw:8082/v3/clusters/{CLUSTER}/topics/orders/partitions/2");
+    assert_eq!(
+        one,
+        json!({
+            "kind": "KafkaReassignment",
+            "metadata": {
+                "self": format!("{own}/reassignment"),
+                "resource_name": format!("crn:///kafka={CLUSTER}/topic=orders/partition=2/reassignment"),
+            },
+            "cluster_id": CLUSTER, "topic_name": "orders", "partition_id": 2,
+            "adding_replicas": [1], "removing_replicas": [0], "replicas": {"related": format!("{own}/replicas")},
+        })
+    );
+    for below in ["/topics/orders/partitions/-/reassignment", "/topics/-/partitions/-/reassignment"] {
+        let list = ask(below).await.body;
+        assert_eq!((&list["kind"], &list["data"]), (&json!("KafkaReassignmentList"), &json!([one])));
+    }
+    let at_rest = ask("/topics/orders/partitions/1/reassignment").await;
+    assert_eq!((at_rest.error(), at_rest.message()), ((404, 404), "orders-1 is not being reassigned"));
+    assert_eq!(ask("/topics/nope/partitions/-/reassignment").await.error(), (404, 40403));
+}
+
+#[tokio::test]
+async fn a_broker_shows_the_replicas_that_it_has() {
+    let here = get(&format!("/v3/clusters/{CLUSTER}/brokers/1/partition-replicas")).await.body;
+    assert_eq!(here["kind"], "KafkaReplicaList");
+    let places: Vec<_> =
+        here["data"].as_array().unwrap().iter().map(|r| (&r["partition_id"], &r["broker_id"])).collect();
+    assert_eq!(places, [(&json!(1), &json!(1)), (&json!(3), &json!(1))]);
+    let one = get(&format!("/v3/clusters/{CLUSTER}/topics/orders/partitions/1/replicas/1")).await.body;
+    assert_eq!(here["data"][0], one);
+    assert_eq!(
+        get(&format!("/v3/clusters/{CLUSTER}/brokers/9/partition-replicas")).await.error(),
+        (404, 404)
+    );
 }
 
 #[tokio::test]

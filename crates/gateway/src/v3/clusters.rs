@@ -1,25 +1,17 @@
-use axum::{Json, http::StatusCode};
-use domain::NodeId;
-use metadata::{Node, NodeState};
+use axum::Json;
 use serde::Serialize;
 
-use super::shape::{Links, List, Object, Related, broker_path};
-use crate::{ApiError, place::At};
+use super::shape::{List, Object, Related};
+use crate::place::At;
 
 #[derive(Serialize)]
 pub(crate) struct ClusterView {
     cluster_id: String,
     brokers: Related,
+    broker_configs: Related,
+    consumer_groups: Related,
     topics: Related,
-}
-
-#[derive(Serialize)]
-pub(crate) struct BrokerView {
-    cluster_id: String,
-    broker_id: NodeId,
-    host: String,
-    port: u16,
-    rack: Option<String>,
+    partition_reassignments: Related,
 }
 
 pub(crate) async fn list(at: At) -> Json<List<Object<ClusterView>>> {
@@ -35,39 +27,10 @@ fn cluster_view(at: &At) -> Object<ClusterView> {
     let view = ClusterView {
         cluster_id: at.cluster.to_string(),
         brokers: links.related("/brokers"),
+        broker_configs: links.related("/broker-configs"),
+        consumer_groups: links.related("/consumer-groups"),
         topics: links.related("/topics"),
+        partition_reassignments: links.related("/topics/-/partitions/-/reassignment"),
     };
     links.object("KafkaCluster", "", "", view)
-}
-
-/// Those that take part now.
-pub(crate) async fn brokers(at: At) -> Json<List<Object<BrokerView>>> {
-    let links = at.links();
-    let brokers = at.image.live_nodes().map(|node| broker_view(&at, &links, node)).collect();
-    Json(links.list("KafkaBrokerList", "/brokers", brokers))
-}
-
-pub(crate) async fn broker(at: At) -> Result<Json<Object<BrokerView>>, ApiError> {
-    let text = at.param("broker");
-    let node = text
-        .parse()
-        .ok()
-        .and_then(|id| at.image.nodes.get(&NodeId(id)))
-        .filter(|node| node.state != NodeState::Fenced);
-    match node {
-        Some(node) => Ok(Json(broker_view(&at, &at.links(), node))),
-        None => Err(ApiError::plain(StatusCode::NOT_FOUND, format!("broker '{text}' does not exist"))),
-    }
-}
-
-fn broker_view(at: &At, links: &Links, node: &Node) -> Object<BrokerView> {
-    let view = BrokerView {
-        cluster_id: at.cluster.to_string(),
-        broker_id: node.id,
-        host: node.kafka.host.clone(),
-        port: node.kafka.port,
-        rack: node.rack.clone(),
-    };
-    let resource = format!("/broker={}", node.id);
-    links.object("KafkaBroker", &broker_path(node.id), &resource, view)
 }

@@ -1,6 +1,7 @@
 //! Confluent's REST API, version 3.
 
 mod batch;
+mod brokers;
 mod clusters;
 mod configs;
 mod consumers;
@@ -9,7 +10,9 @@ mod groups;
 mod intake;
 mod lags;
 mod partitions;
+mod reassignments;
 mod record;
+mod replicas;
 mod shape;
 mod stream;
 mod topics;
@@ -34,21 +37,42 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v3/clusters", get(clusters::list))
         .route(CLUSTER, get(clusters::get))
-        .route(&at("/brokers"), get(clusters::brokers))
-        .route(&at("/brokers/{broker}"), get(clusters::broker))
+        .route(&at("/brokers"), get(brokers::list))
+        .route(&at("/brokers/{broker}"), get(brokers::get))
         .route(&at("/topics"), get(topics::list).post(topics::create))
-        .route(&at("/topics/-/configs"), get(configs::list_all))
+        .route(&at("/topics/-/configs"), get(configs::topics::list_all))
+        .route(&at("/topics/-/configs:alter"), post(configs::topics::alter_many))
+        .route(&at("/topics/-/partitions/-/reassignment"), get(reassignments::list_all))
+        .route(&topic("/partitions/-/reassignment"), get(reassignments::list))
+        .route(&topic("/partitions/{partition}/reassignment"), get(reassignments::get))
+        .route(&at("/brokers/-/configs"), get(configs::brokers::list_all))
+        .route(&at("/brokers/{broker}/partition-replicas"), get(replicas::of_broker))
+        .route(&at("/brokers/{broker}/configs"), get(configs::brokers::list))
+        .route(&at("/brokers/{broker}/configs:alter"), post(configs::brokers::alter))
+        .route(
+            &at("/brokers/{broker}/configs/{name}"),
+            get(configs::brokers::get).put(configs::brokers::put).delete(configs::brokers::delete),
+        )
+        .route(&at("/broker-configs"), get(configs::cluster::list))
+        .route(&at("/broker-configs:alter"), post(configs::cluster::alter))
+        .route(
+            &at("/broker-configs/{name}"),
+            get(configs::cluster::get).put(configs::cluster::put).delete(configs::cluster::delete),
+        )
         .route(&topic(""), get(topics::get).patch(topics::patch).delete(topics::delete))
-        .route(&topic("/configs"), get(configs::list))
-        .route(&topic("/configs:alter"), post(configs::alter))
-        .route(&topic("/configs/{name}"), get(configs::get).put(configs::put).delete(configs::delete))
+        .route(&topic("/configs"), get(configs::topics::list))
+        .route(&topic("/configs:alter"), post(configs::topics::alter))
+        .route(
+            &topic("/configs/{name}"),
+            get(configs::topics::get).put(configs::topics::put).delete(configs::topics::delete),
+        )
         .route(&topic("/records"), post(stream::produce))
         .route(&topic("/records:batch"), post(batch::produce))
         .route(&topic("/partitions"), get(partitions::list))
         .route(&topic("/partitions/{partition}"), get(partitions::get))
         .route(&topic("/partitions/{partition}/offset"), get(partitions::offset))
-        .route(&topic("/partitions/{partition}/replicas"), get(partitions::replicas))
-        .route(&topic("/partitions/{partition}/replicas/{broker}"), get(partitions::replica))
+        .route(&topic("/partitions/{partition}/replicas"), get(replicas::list))
+        .route(&topic("/partitions/{partition}/replicas/{broker}"), get(replicas::get))
         .route(&at("/consumer-groups"), get(groups::list))
         .route(&group(""), get(groups::get))
         .route(&group("/consumers"), get(consumers::list))

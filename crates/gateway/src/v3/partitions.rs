@@ -1,9 +1,9 @@
-use axum::{Json, http::StatusCode};
-use domain::{NodeId, PartitionIndex, TopicName};
+use axum::Json;
+use domain::{PartitionIndex, TopicName};
 use metadata::{Partition, Topic};
 use serde::{Deserialize, Serialize};
 
-use super::shape::{Links, List, Object, Related, broker_path, partition_path};
+use super::shape::{Links, List, Object, Related, partition_path};
 use crate::{
     ApiError,
     offsets::{Place, ends, offset_at},
@@ -18,17 +18,7 @@ pub(crate) struct PartitionView {
     /// Nothing while nobody leads.
     leader: Option<Related>,
     replicas: Related,
-}
-
-#[derive(Serialize)]
-pub(crate) struct ReplicaView {
-    cluster_id: String,
-    topic_name: TopicName,
-    partition_id: PartitionIndex,
-    broker_id: NodeId,
-    is_leader: bool,
-    is_in_sync: bool,
-    broker: Related,
+    reassignment: Related,
 }
 
 #[derive(Serialize)]
@@ -65,27 +55,6 @@ pub(crate) async fn list(at: At) -> Result<Json<List<Object<PartitionView>>>, Ap
 pub(crate) async fn get(at: At) -> Result<Json<Object<PartitionView>>, ApiError> {
     let (index, partition) = at.partition()?;
     Ok(Json(view(&at, &at.links(), at.topic()?, index, partition)))
-}
-
-pub(crate) async fn replicas(at: At) -> Result<Json<List<Object<ReplicaView>>>, ApiError> {
-    let (index, partition) = at.partition()?;
-    let (links, topic) = (at.links(), at.topic()?);
-    let replicas =
-        partition.replicas.iter().map(|broker| replica_view(&at, &links, topic, index, partition, *broker));
-    let path = format!("{}/replicas", partition_path(&topic.name, index));
-    Ok(Json(links.list("KafkaReplicaList", &path, replicas.collect())))
-}
-
-pub(crate) async fn replica(at: At) -> Result<Json<Object<ReplicaView>>, ApiError> {
-    let (index, partition) = at.partition()?;
-    let topic = at.topic()?;
-    let text = at.param("broker");
-    let broker = text.parse().ok().map(NodeId).filter(|b| partition.replicas.contains(b));
-    let broker = broker.ok_or_else(|| {
-        let message = format!("broker '{text}' has no replica of {}-{index}", topic.name);
-        ApiError::plain(StatusCode::NOT_FOUND, message)
-    })?;
-    Ok(Json(replica_view(&at, &at.links(), topic, index, partition, broker)))
 }
 
 /// Both ends, unless the query asks for one.
@@ -136,29 +105,8 @@ fn view(
         partition_id: index,
         leader,
         replicas: links.related(&format!("{path}/replicas")),
+        reassignment: links.related(&format!("{path}/reassignment")),
     };
     let resource = format!("/topic={}/partition={index}", topic.name);
     links.object("KafkaPartition", &path, &resource, view)
-}
-
-fn replica_view(
-    at: &At,
-    links: &Links,
-    topic: &Topic,
-    index: PartitionIndex,
-    partition: &Partition,
-    broker: NodeId,
-) -> Object<ReplicaView> {
-    let view = ReplicaView {
-        cluster_id: at.cluster.to_string(),
-        topic_name: topic.name.clone(),
-        partition_id: index,
-        broker_id: broker,
-        is_leader: partition.leader == Some(broker),
-        is_in_sync: partition.isr.contains(&broker),
-        broker: links.related(&broker_path(broker)),
-    };
-    let path = format!("{}/replicas/{broker}", partition_path(&topic.name, index));
-    let resource = format!("/topic={}/partition={index}/replica={broker}", topic.name);
-    links.object("KafkaReplica", &path, &resource, view)
 }

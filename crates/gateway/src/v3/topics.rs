@@ -26,6 +26,7 @@ pub(crate) struct TopicView {
     partitions_count: i64,
     partitions: Related,
     configs: Related,
+    partition_reassignments: Related,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +175,7 @@ fn view(
         partitions_count,
         partitions: links.related(&format!("{path}/partitions")),
         configs: links.related(&format!("{path}/configs")),
+        partition_reassignments: links.related(&format!("{path}/partitions/-/reassignment")),
     };
     links.object("KafkaTopic", &path, &format!("/topic={name}"), view)
 }

@@ -1,6 +1,6 @@
 //! What has settings: topics, and the cluster as Kafka's default of all brokers.
 
-use domain::TopicName;
+use domain::{ConfigDefinition, TopicName};
 use wire::ResponseError;
 
 /// Kinds of resources that have settings, as the wire has them.
@@ -17,32 +17,6 @@ pub(super) enum Resource {
     Topic(TopicName),
     /// What holds for every topic that says nothing else. Kafka's name for it is a broker without a name.
     Cluster,
-}
-
-/// What a broker's setting is called where that differs from the topic's.
-const BROKER_NAMES: [(&str, &str); 17] = [
-    ("compression.type", "compression.type"),
-    ("log.cleaner.delete.retention.ms", "delete.retention.ms"),
-    ("log.cleaner.max.compaction.lag.ms", "max.compaction.lag.ms"),
-    ("log.cleaner.min.cleanable.ratio", "min.cleanable.dirty.ratio"),
-    ("log.cleaner.min.compaction.lag.ms", "min.compaction.lag.ms"),
-    ("log.cleanup.policy", "cleanup.policy"),
-    ("log.flush.interval.messages", "flush.messages"),
-    ("log.flush.interval.ms", "flush.ms"),
-    ("log.index.interval.bytes", "index.interval.bytes"),
-    ("log.message.timestamp.after.max.ms", "message.timestamp.after.max.ms"),
-    ("log.message.timestamp.type", "message.timestamp.type"),
-    ("log.retention.bytes", "retention.bytes"),
-    ("log.retention.ms", "retention.ms"),
-    ("log.roll.ms", "segment.ms"),
-    ("log.segment.bytes", "segment.bytes"),
-    ("log.segment.delete.delay.ms", "file.delete.delay.ms"),
-    ("message.max.bytes", "max.message.bytes"),
-];
-
-/// What a broker calls a topic's setting.
-pub(super) fn broker_name(topic_name: &'static str) -> &'static str {
-    BROKER_NAMES.iter().find(|(_, topic)| *topic == topic_name).map_or(topic_name, |(broker, _)| broker)
 }
 
 impl Resource {
@@ -76,11 +50,9 @@ impl Resource {
         if let Resource::Topic(_) = self {
             return Ok(name.to_owned());
         }
-        let found = BROKER_NAMES.iter().find(|(broker, topic)| *broker == name || *topic == name);
-        let same = || domain::ConfigDefinition::find(name).map(|d| d.name);
-        let known = found.map(|(_, topic)| *topic).or_else(same);
+        let known = ConfigDefinition::find_for_brokers(name);
         let unknown = || (ResponseError::InvalidConfig, format!("unknown config '{name}'"));
-        known.map(str::to_owned).ok_or_else(unknown)
+        known.map(|definition| definition.name.to_owned()).ok_or_else(unknown)
     }
 
     pub(super) fn topic(&self) -> Option<&TopicName> {
@@ -107,8 +79,6 @@ mod tests {
             (code, message.as_str()),
             (ResponseError::InvalidConfig, "unknown config 'log.retention'")
         );
-        assert_eq!(broker_name("max.message.bytes"), "message.max.bytes");
-        assert_eq!(broker_name("min.insync.replicas"), "min.insync.replicas");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use wire::{
 
 use crate::{
     api::{
-        config_resource::{BROKER, GROUP, TOPIC, broker_name},
+        config_resource::{BROKER, GROUP, TOPIC},
         create_topics::{SOURCE_DEFAULT, SOURCE_TOPIC},
         text,
     },
@@ -115,7 +115,7 @@ fn config(
             .with_value(Some(text(value)))
             .with_source(source)
     };
-    let broker = broker_name(definition.name);
+    let broker = definition.broker_name();
     let own = topic.and_then(|set| set.get(definition.name));
     let own = own.map(|value| synonym(definition.name, value, SOURCE_TOPIC));
     let cluster = cluster.get(definition.name).map(|value| synonym(broker, value, SOURCE_CLUSTER));
@@ -149,7 +149,7 @@ fn type_code(config_type: ConfigType) -> i8 {
 fn cluster_configs(image: &Image, request: &DescribeConfigsRequest) -> Described {
     let definitions = domain::topic_config_definitions().iter();
     let set = definitions.filter(|d| image.cluster_configs.contains_key(d.name));
-    set.map(|d| config(broker_name(d.name), d, None, &image.cluster_configs, request)).collect()
+    set.map(|d| config(d.broker_name(), d, None, &image.cluster_configs, request)).collect()
 }
 
 /// What this node was started with, and what holds for topics that say nothing else.
@@ -181,7 +181,7 @@ fn node_configs(broker: &Broker, request: &DescribeConfigsRequest) -> Described 
     });
     let of_topics = domain::topic_config_definitions()
         .iter()
-        .map(|d| config(broker_name(d.name), d, None, &image.cluster_configs, request));
+        .map(|d| config(d.broker_name(), d, None, &image.cluster_configs, request));
     own.chain(of_topics).collect()
 }
 
