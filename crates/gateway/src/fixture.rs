@@ -82,11 +82,19 @@ pub(crate) fn image_with_groups() -> Image {
 
 /// The router over metadata that never changes; nobody is behind it.
 pub(crate) fn rest(image: Image, limits: LimitSettings) -> Router {
-    let image = WatchedImage::fixed(image);
+    rest_of(app(WatchedImage::fixed(image), limits))
+}
+
+pub(crate) fn rest_of(app: Arc<App>) -> Router {
+    router(app, Health::starting("no metadata yet"), Metrics::install().unwrap())
+}
+
+/// What a gateway's requests work with.
+pub(crate) fn app(image: WatchedImage, limits: LimitSettings) -> Arc<App> {
     let controller = ControllerClient::new(["127.0.0.1:1".to_owned()]);
     let stopping = CancellationToken::new();
     let upstream = Cluster { controller: controller.clone(), nodes: ClientPool::new("test") };
-    let app = Arc::new(App {
+    Arc::new(App {
         image: image.clone(),
         controller,
         nodes: Nodes::new("test"),
@@ -97,8 +105,7 @@ pub(crate) fn rest(image: Image, limits: LimitSettings) -> Router {
         limits,
         base_url: "http://gw:8082".to_owned(),
         stopping,
-    });
-    router(app, Health::starting("no metadata yet"), Metrics::install().unwrap())
+    })
 }
 
 /// The same in front of a node that answers as a test wants, until the guard is dropped.

@@ -26,6 +26,9 @@ mod router_tests;
 mod routing;
 mod service;
 mod surrogates;
+mod tail;
+#[cfg(test)]
+mod tail_tests;
 mod time;
 mod v2;
 mod v3;

@@ -45,6 +45,11 @@ impl Memory {
         permit.map(Held).map_err(|_| self.short_of(bytes))
     }
 
+    /// Takes bytes for what would do without, too: only while most of them are free.
+    pub(crate) fn try_take_spare(&self, bytes: usize) -> Option<Held> {
+        (self.free.available_permits() > self.total / 2).then(|| self.try_take(bytes).ok()).flatten()
+    }
+
     /// Takes bytes as soon as they are there, in the order of asking.
     pub(crate) async fn take(&self, bytes: usize, within: Duration) -> Result<Held, ApiError> {
         let permit = self.free.clone().acquire_many_owned(self.count(bytes)?);
@@ -246,8 +251,10 @@ mod tests {
         drop(held);
         let other = memory.try_take(50).unwrap();
         assert!(memory.try_take(1).is_err());
-        drop((part, other));
-        assert!(memory.try_take(100).is_ok());
+        drop(part);
+        assert!(memory.try_take_spare(1).is_none(), "half of it is taken");
+        drop(other);
+        assert!(memory.try_take_spare(100).is_some());
     }
 
     #[tokio::test]

@@ -9,6 +9,9 @@ pub(crate) const V2: &str = "application/vnd.kafka.v2+json";
 pub(crate) const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
 pub(crate) const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
 
+/// Server-sent events.
+pub(crate) const EVENTS: &str = "text/event-stream";
+
 /// How keys and values stand in v2's JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Embedded {
@@ -69,6 +72,11 @@ pub(crate) fn read_form(headers: &HeaderMap) -> Result<(Embedded, &'static str),
 /// Refuses a client that would not take JSON.
 pub(crate) fn v3_answer(headers: &HeaderMap) -> Result<(), ApiError> {
     accepted(headers, &[(JSON, ())])
+}
+
+/// Refuses a client that would not take server-sent events.
+pub(crate) fn events_answer(headers: &HeaderMap) -> Result<(), ApiError> {
+    accepted(headers, &[(EVENTS, ())])
 }
 
 fn content_type(headers: &HeaderMap) -> Option<String> {

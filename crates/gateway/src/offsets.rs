@@ -1,8 +1,8 @@
 //! Where a partition begins and ends.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use domain::{Offset, TopicName};
+use domain::{Offset, PartitionIndex, TopicName};
 use rpc::WatchedImage;
 use wire::{
     BrokerId, ResponseError, StrBytes, WireTopicName,
@@ -13,6 +13,7 @@ use wire::{
 };
 
 use crate::{
+    kafka::{Backend, by_leader},
     leader::{Asked, Nodes, at_leader},
     reader::ReadError,
     routing::{Route, Target},
@@ -50,18 +51,56 @@ pub(crate) async fn ends(
     Ok((earliest?, latest?))
 }
 
-async fn ask(nodes: &Nodes, topic: &TopicName, target: Target, place: Place, route: Route) -> Asked<Offset> {
-    let partition = ListOffsetsPartition::default()
-        .with_partition_index(target.partition.0)
-        .with_current_leader_epoch(route.leader_epoch.0)
+/// The same of many partitions, of each leader in one request.
+pub(crate) async fn offsets_at<'a>(
+    backend: &Backend,
+    of: impl IntoIterator<Item = (&'a str, PartitionIndex)>,
+    place: Place,
+) -> BTreeMap<(String, PartitionIndex), Result<Offset, ResponseError>> {
+    let mut by_topic: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+    for (topic, partition) in of {
+        by_topic.entry(topic).or_default().push(asked(partition, place));
+    }
+    let topics = by_topic.into_iter().map(|(topic, partitions)| of_topic(topic, partitions));
+    let request = request(topics.collect());
+    let answer = by_leader::answer(backend, request, i16::MAX).await;
+    let mut offsets = BTreeMap::new();
+    for topic in answer.topics {
+        for partition in topic.partitions {
+            let key = (topic.name.to_string(), PartitionIndex(partition.partition_index));
+            let outcome = match ResponseError::try_from_code(partition.error_code) {
+                None => Ok(Offset(partition.offset)),
+                Some(code) => Err(code),
+            };
+            offsets.insert(key, outcome);
+        }
+    }
+    offsets
+}
+
+fn asked(partition: PartitionIndex, place: Place) -> ListOffsetsPartition {
+    ListOffsetsPartition::default()
+        .with_partition_index(partition.0)
+        .with_current_leader_epoch(-1)
         .with_timestamp(match place {
             Place::Earliest => -2,
             Place::Latest => -1,
-        });
-    let topic = ListOffsetsTopic::default()
-        .with_name(WireTopicName(StrBytes::from_string(topic.to_string())))
-        .with_partitions(vec![partition]);
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+        })
+}
+
+fn of_topic(topic: &str, partitions: Vec<ListOffsetsPartition>) -> ListOffsetsTopic {
+    ListOffsetsTopic::default()
+        .with_name(WireTopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partitions(partitions)
+}
+
+fn request(topics: Vec<ListOffsetsTopic>) -> ListOffsetsRequest {
+    ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics)
+}
+
+async fn ask(nodes: &Nodes, topic: &TopicName, target: Target, place: Place, route: Route) -> Asked<Offset> {
+    let partition = asked(target.partition, place).with_current_leader_epoch(route.leader_epoch.0);
+    let request = request(vec![of_topic(topic.as_str(), vec![partition])]);
     let answer = match nodes.call(&route.address, request, Duration::ZERO).await {
         Ok(answer) => answer,
         Err(error) => return error.into(),

@@ -156,13 +156,14 @@ fn records_of(answer: FetchResponse, read: &Read, offset: Offset) -> Asked<Bytes
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Decoded {
-    records: Vec<Record>,
+pub(crate) struct Decoded {
+    pub(crate) records: Vec<Record>,
     /// Where to go on reading.
-    next: Offset,
+    pub(crate) next: Offset,
 }
 
-async fn decode_aside(bytes: Bytes, from: Offset, bytes_max: usize) -> Result<Decoded, ReadError> {
+/// The records from the offset on, up to `bytes_max` of keys, values and headers, but at least one.
+pub(crate) async fn decode_aside(bytes: Bytes, from: Offset, bytes_max: usize) -> Result<Decoded, ReadError> {
     if bytes.len() <= INLINE_BYTES_MAX {
         return decode(&bytes, from, bytes_max);
     }
@@ -170,7 +171,6 @@ async fn decode_aside(bytes: Bytes, from: Offset, bytes_max: usize) -> Result<De
     decoded.unwrap_or_else(|e| Err(ReadError::Corrupt(e.to_string())))
 }
 
-/// The records from the offset on, up to `bytes_max` of keys, values and headers, but at least one.
 fn decode(bytes: &Bytes, from: Offset, bytes_max: usize) -> Result<Decoded, ReadError> {
     let mut decoded = Decoded { records: Vec::new(), next: from };
     let corrupt = |error: BatchError| ReadError::Corrupt(error.to_string());
@@ -204,7 +204,7 @@ fn decode(bytes: &Bytes, from: Offset, bytes_max: usize) -> Result<Decoded, Read
     Ok(decoded)
 }
 
-fn payload_bytes(record: &Record) -> usize {
+pub(crate) fn payload_bytes(record: &Record) -> usize {
     let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
     length(&record.key) + length(&record.value) + headers

@@ -28,7 +28,7 @@ pub use items::{
 };
 pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
 pub use tonic::Status;
-pub use watch::{MetadataWatch, WatchedImage};
+pub use watch::{MetadataWatch, SetImage, WatchedImage};
 
 /// The version of every encoded payload in these messages.
 pub const FORMAT: u32 = 3;

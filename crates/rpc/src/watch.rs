@@ -22,6 +22,20 @@ pub struct MetadataWatch {
     version: watch::Sender<u64>,
 }
 
+/// Changes a [`WatchedImage`].
+pub struct SetImage {
+    image: Arc<ArcSwap<Image>>,
+    version: watch::Sender<u64>,
+}
+
+impl SetImage {
+    pub fn set(&self, image: Image) {
+        let version = image.version;
+        self.image.store(Arc::new(image));
+        self.version.send_replace(version);
+    }
+}
+
 /// Before the next controller is tried.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,8 +85,14 @@ impl WatchedImage {
 
     /// An image that never changes, for tests and for tools.
     pub fn fixed(image: Image) -> Self {
-        let (_, version) = watch::channel(image.version);
-        Self { image: Arc::new(ArcSwap::from_pointee(image)), version }
+        Self::settable(image).1
+    }
+
+    /// An image that is changed by whoever has the other half, for the same.
+    pub fn settable(image: Image) -> (SetImage, Self) {
+        let (sender, version) = watch::channel(image.version);
+        let image = Arc::new(ArcSwap::from_pointee(image));
+        (SetImage { image: image.clone(), version: sender }, Self { image, version })
     }
 
     /// Waits for the first image of a named cluster.

@@ -3,16 +3,15 @@ use std::collections::BTreeMap;
 use ::group::offset_fetch::is_elsewhere;
 use domain::PartitionIndex;
 use wire::{
-    BrokerId, ResponseError, StrBytes, WireTopicName,
-    messages::{
-        ListOffsetsRequest, OffsetFetchRequest,
-        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
-        offset_fetch_request::OffsetFetchRequestGroup,
-    },
+    ResponseError, StrBytes,
+    messages::{OffsetFetchRequest, offset_fetch_request::OffsetFetchRequestGroup},
 };
 
 use super::{Group, GroupError, Member, OFFSET_FETCH_NEWEST};
-use crate::kafka::{Backend, by_leader, many_groups::answer_at_last};
+use crate::{
+    kafka::{Backend, many_groups::answer_at_last},
+    offsets::{Place, offsets_at},
+};
 
 /// How far a group has got in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,40 +81,20 @@ async fn committed(backend: &Backend, group: &str) -> Result<Offsets, GroupError
     Ok(committed)
 }
 
-/// The ends of these partitions, of each leader in one request.
+/// The ends of these partitions, but of those that are gone.
 async fn ends(backend: &Backend, of: &Offsets) -> Result<Offsets, GroupError> {
-    const LATEST: i64 = -1;
-    let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-    for (topic, partition) in of.keys() {
-        let asked = ListOffsetsPartition::default()
-            .with_partition_index(partition.0)
-            .with_current_leader_epoch(-1)
-            .with_timestamp(LATEST);
-        match topics.last_mut() {
-            Some(last) if last.name.as_str() == topic => last.partitions.push(asked),
-            _ => topics.push(
-                ListOffsetsTopic::default()
-                    .with_name(WireTopicName(StrBytes::from_string(topic.clone())))
-                    .with_partitions(vec![asked]),
-            ),
-        }
-    }
-    let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(topics);
-    let answer = by_leader::answer(backend, request, i16::MAX).await;
+    let places = of.keys().map(|(topic, partition)| (topic.as_str(), *partition));
     let mut ends = Offsets::new();
-    for topic in answer.topics {
-        for partition in topic.partitions {
-            let (name, number) = (topic.name.to_string(), PartitionIndex(partition.partition_index));
-            match ResponseError::try_from_code(partition.error_code) {
-                None => drop(ends.insert((name, number), partition.offset)),
-                Some(ResponseError::UnknownTopicOrPartition) => {}
-                Some(code) if code.is_retriable() => {
-                    return Err(GroupError::Unavailable(format!(
-                        "the end of {name}-{number} is unknown ({code})"
-                    )));
-                }
-                Some(code) => return Err(GroupError::Refused(code)),
+    for (place, end) in offsets_at(backend, places, Place::Latest).await {
+        match end {
+            Ok(end) => drop(ends.insert(place, end.0)),
+            Err(ResponseError::UnknownTopicOrPartition) => {}
+            Err(code) if code.is_retriable() => {
+                let (topic, partition) = place;
+                let message = format!("the end of {topic}-{partition} is unknown ({code})");
+                return Err(GroupError::Unavailable(message));
             }
+            Err(code) => return Err(GroupError::Refused(code)),
         }
     }
     Ok(ends)

@@ -15,6 +15,7 @@ mod record;
 mod replicas;
 mod shape;
 mod stream;
+mod tail;
 mod topics;
 
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     let at = |path: &str| format!("{CLUSTER}{path}");
     let topic = |path: &str| format!("{CLUSTER}/topics/{{topic}}{path}");
     let group = |path: &str| format!("{CLUSTER}/consumer-groups/{{group}}{path}");
+    // Its answers are no JSON.
+    let tail = Router::new().route(&topic("/records"), get(tail::tail));
     Router::new()
         .route("/v3/clusters", get(clusters::list))
         .route(CLUSTER, get(clusters::get))
@@ -86,6 +89,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route(&group("/lags"), get(lags::list))
         .route(&group("/lags/{topic}/partitions/{partition}"), get(lags::get))
         .layer(from_fn(negotiated))
+        .merge(tail)
 }
 
 async fn negotiated(request: Request, next: Next) -> Response {

@@ -1,0 +1,137 @@
+use std::{sync::Arc, time::Duration};
+
+use domain::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
+use futures_util::{FutureExt, future::BoxFuture};
+use transport::CallError;
+use wire::{
+    StrBytes, WireTopicName,
+    messages::{
+        FetchRequest, FetchResponse,
+        fetch_request::{FetchPartition, FetchTopic},
+    },
+};
+
+use crate::{App, limits::Held};
+
+/// What a leader is asked for: a partition, the epoch in which it leads it, and where to go on.
+pub(super) type Wanted = (PartitionIndex, LeaderEpoch, Offset);
+
+/// A leader of some of the partitions, with at most one fetch under way.
+#[derive(Default)]
+pub(super) struct Leader {
+    /// What it leads, in the order of the partitions.
+    pub(super) leads: Vec<(PartitionIndex, LeaderEpoch)>,
+    pub(super) asked: Option<BoxFuture<'static, Answered>>,
+    /// Answers without news in a row that came sooner than they should have.
+    failures: u32,
+    /// There was much the last time, so there may be more.
+    is_behind: bool,
+}
+
+/// What became of a fetch.
+pub(super) struct Answered {
+    pub(super) answer: Result<FetchResponse, CallError>,
+    /// For what it has brought.
+    pub(super) held: Option<Held>,
+    /// It took about as long as a leader waits that has no news.
+    pub(super) has_waited: bool,
+}
+
+/// How long a leader waits for news.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
+/// What a fetch asks for that waits: it holds no memory meanwhile, since thousands of idle readers may have one each.
+const WAITING_BYTES: usize = 64 << 10;
+/// What is asked for where there is much.
+pub(super) const LOOK_BYTES: usize = 1 << 20;
+/// After a failure; twice as long after the next.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+impl Leader {
+    pub(super) fn new(leads: Vec<(PartitionIndex, LeaderEpoch)>) -> Self {
+        Self { leads, ..Self::default() }
+    }
+
+    /// Asks for news, after a pause if the last answers were none.
+    pub(super) fn ask(
+        &mut self,
+        app: &Arc<App>,
+        address: &str,
+        topic: TopicId,
+        name: &TopicName,
+        wanted: &[Wanted],
+    ) {
+        let held = self.is_behind.then(|| app.memory.try_take_spare(LOOK_BYTES)).flatten();
+        let bytes = if held.is_some() { LOOK_BYTES } else { WAITING_BYTES };
+        let request = request(topic, name, wanted, bytes);
+        let (app, address, pause) = (app.clone(), address.to_owned(), self.pause());
+        let asked = async move {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let begun = tokio::time::Instant::now();
+            let answer = app.nodes.call(&address, request, WAIT).await;
+            Answered { answer, held, has_waited: begun.elapsed() > WAIT / 2 }
+        };
+        self.asked = Some(asked.boxed());
+    }
+
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 => Duration::ZERO,
+            failures => (PAUSE_MIN * (1 << (failures - 1).min(10))).min(PAUSE_MAX),
+        }
+    }
+
+    /// What came was of use, or took its time.
+    pub(super) fn succeeded(&mut self, bytes: usize) {
+        self.failures = 0;
+        self.is_behind = bytes >= WAITING_BYTES / 2;
+    }
+
+    pub(super) fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        self.is_behind = false;
+    }
+}
+
+fn request(topic: TopicId, name: &TopicName, wanted: &[Wanted], bytes: usize) -> FetchRequest {
+    let bytes_max = i32::try_from(bytes).unwrap_or(i32::MAX);
+    let partitions = wanted.iter().map(|(partition, epoch, offset)| {
+        FetchPartition::default()
+            .with_partition(partition.0)
+            .with_current_leader_epoch(epoch.0)
+            .with_fetch_offset(offset.0)
+            .with_partition_max_bytes(bytes_max)
+    });
+    // Old versions name the topic, new ones its id.
+    let topic = FetchTopic::default()
+        .with_topic(WireTopicName(StrBytes::from_string(name.to_string())))
+        .with_topic_id(topic.0)
+        .with_partitions(partitions.collect());
+    FetchRequest::default()
+        .with_max_wait_ms(i32::try_from(WAIT.as_millis()).unwrap_or(i32::MAX))
+        .with_min_bytes(1)
+        .with_max_bytes(bytes_max)
+        .with_topics(vec![topic])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_with_each_failure_and_end_with_a_success() {
+        let mut leader = Leader::default();
+        let pauses = (0..8).map(|_| {
+            leader.failed();
+            leader.pause().as_millis()
+        });
+        assert_eq!(pauses.collect::<Vec<_>>(), [10, 20, 40, 80, 160, 320, 500, 500]);
+        leader.succeeded(0);
+        assert_eq!(leader.pause(), Duration::ZERO);
+        leader.failures = u32::MAX;
+        leader.failed();
+        assert_eq!(leader.pause(), PAUSE_MAX);
+    }
+}
