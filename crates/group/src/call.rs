@@ -7,6 +7,8 @@ use wire::messages::{
     SyncGroupRequest, SyncGroupResponse,
 };
 
+use crate::{SessionCall, SessionError, SessionReply};
+
 /// Names a call until its answer; the driver hands them out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
@@ -38,6 +40,8 @@ pub enum Call {
     /// In the form of version 8 and later: `groups`. The driver converts older ones.
     OffsetFetch(OffsetFetchRequest),
     OffsetDelete(OffsetDeleteRequest),
+    /// Of a REST consumer.
+    Session(SessionCall),
 }
 
 /// The answer to the [`Call`] of the same name.
@@ -56,4 +60,5 @@ pub enum Answer {
     /// In the form of version 8 and later.
     OffsetFetch(OffsetFetchResponse),
     OffsetDelete(OffsetDeleteResponse),
+    Session(Result<SessionReply, SessionError>),
 }

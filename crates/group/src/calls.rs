@@ -130,7 +130,7 @@ impl Group {
         })
     }
 
-    fn try_consumer_heartbeat(
+    pub(crate) fn try_consumer_heartbeat(
         &mut self,
         turn: &mut Turn<'_>,
         caller: &Caller,

@@ -16,6 +16,10 @@ pub struct GroupConfig {
     pub consumer_heartbeat_interval_ms: i32,
     /// Members of a consumer group.
     pub consumer_max_size: usize,
+    /// How long a REST consumer may be silent.
+    pub rest_session_ms: i32,
+    /// How long one that is called upon to give partitions up may take to poll again, which is how it does that.
+    pub rest_rebalance_ms: i32,
     /// How long the offsets of an empty group are kept.
     pub offsets_retention_ms: i64,
     /// Every group is looked at once in so many milliseconds.
@@ -36,6 +40,8 @@ impl Default for GroupConfig {
             consumer_session_timeout_ms_max: 60_000,
             consumer_heartbeat_interval_ms: 5_000,
             consumer_max_size: usize::MAX,
+            rest_session_ms: 300_000,
+            rest_rebalance_ms: 60_000,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             offsets_retention_check_interval_ms: 600_000,
             offset_metadata_bytes_max: 4096,

@@ -3,7 +3,7 @@ use wire::{
     messages::{ConsumerGroupHeartbeatResponse, JoinGroupResponse, SyncGroupResponse},
 };
 
-use crate::Answer;
+use crate::{Answer, SessionError};
 
 impl Answer {
     /// The same answer with this error instead: in every place where its form carries one.
@@ -68,6 +68,7 @@ impl Answer {
                 answer.topics.clear();
                 Answer::OffsetDelete(answer)
             }
+            Answer::Session(_) => Answer::Session(Err(SessionError::refused(error, error.to_string()))),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     classic::{CONSUMER, Classic, Phase},
     consumer::{Consumer, Draft, Watches, fence, watch},
     offsets::Offsets,
+    session::Sessions,
     turn::Turn,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Group {
     pub(crate) classic: Classic,
     /// Of the members while it is one.
     pub(crate) watches: Watches,
+    pub(crate) sessions: Sessions,
     /// The deadline under which it stands in the coordinator's list.
     pub(crate) scheduled_ms: Option<u64>,
     /// Of the metadata that it was last compared with.
@@ -47,7 +49,7 @@ impl Group {
 
     /// Whether there is nothing to remember either: time-outs may be those of members whose records are not here yet.
     pub(crate) fn is_gone(&self) -> bool {
-        self.is_nothing() && self.watches.is_empty()
+        self.is_nothing() && self.watches.is_empty() && self.sessions.is_empty()
     }
 
     /// Whether nobody is in it, nor on the way.
@@ -69,8 +71,10 @@ impl Group {
     pub(crate) fn replay(&mut self, entry: Entry) {
         match entry {
             Entry::OffsetCommit { topic, partition, value, .. } => {
+                self.sessions.committed(&topic, partition);
                 self.offsets.replay(topic, partition, value)
             }
+            Entry::Session { instance, value, .. } => self.sessions.replay(instance, value),
             Entry::ClassicGroup { value: Some(value), .. } => self.replay_classic(value),
             Entry::ClassicGroup { value: None, .. } => self.end_classic(),
             entry => self.replay_consumer(entry),
@@ -113,9 +117,10 @@ impl Group {
             Entry::ConsumerTargetMember { value, .. } => value.is_some(),
             Entry::ConsumerCurrent { value, .. } => value.is_some(),
             Entry::ConsumerRegex { value, .. } => value.is_some(),
-            Entry::OffsetCommit { .. } | Entry::ClassicGroup { .. } | Entry::ConsumerPartitions { .. } => {
-                false
-            }
+            Entry::OffsetCommit { .. }
+            | Entry::ClassicGroup { .. }
+            | Entry::ConsumerPartitions { .. }
+            | Entry::Session { .. } => false,
         };
         if makes && !matches!(self.kept, Kept::Consumer(_)) {
             self.kept = Kept::Consumer(Default::default());
@@ -135,6 +140,10 @@ impl Group {
 
     /// Does what is due.
     pub(crate) fn on_time(&mut self, turn: &mut Turn<'_>) {
+        if self.sessions_on_time(turn) {
+            let at_ms = turn.now_ms().saturating_add(1);
+            return turn.wake(at_ms);
+        }
         match &self.kept {
             Kept::Consumer(group) => {
                 self.watches.retain(|id, _| group.members.contains_key(id.as_str()));
@@ -182,7 +191,8 @@ impl Group {
             Kept::Consumer(_) => self.watches.values().filter_map(|w| w.next_ms(now_ms)).min(),
             Kept::Nothing | Kept::Classic(_) => self.classic.next_deadline(),
         };
-        next.into_iter().chain(self.rebalances_at_once.then_some(now_ms)).min()
+        let of_sessions = self.next_session_deadline(now_ms);
+        next.into_iter().chain(of_sessions).chain(self.rebalances_at_once.then_some(now_ms)).min()
     }
 
     /// All time-outs begin anew.
@@ -191,6 +201,7 @@ impl Group {
         if let Kept::Consumer(group) = &self.kept {
             self.watches = watch::begin_all(group, now_ms, config);
         }
+        self.renew_sessions(now_ms, config);
     }
 
     /// Records of the group itself did not come into the log. When to look at it again.
@@ -203,7 +214,9 @@ impl Group {
         };
         let was_empty = kept.is_none_or(|kept| kept.members.is_empty());
         let nothing_was = was_empty && self.classic.members.is_empty() && self.classic.phase == Phase::Empty;
-        (!nothing_was).then(|| self.classic.begin_again(kept, now_ms))
+        let again_ms = (!nothing_was).then(|| self.classic.begin_again(kept, now_ms));
+        let of_sessions = (!self.sessions.is_empty()).then(|| now_ms.saturating_add(retry_ms));
+        again_ms.into_iter().chain(of_sessions).min()
     }
 
     /// Ends the group, which has no members.

@@ -66,7 +66,7 @@ impl Groups {
         let before = group.consumers();
         group.replay(entry);
         self.consumers = self.consumers + group.consumers() - before;
-        let at_once = group.rebalances_at_once.then_some(0);
+        let at_once = (group.rebalances_at_once || group.sessions_lag()).then_some(0);
         self.settle(&id, at_once);
     }
 
@@ -156,6 +156,10 @@ impl Groups {
             Call::OffsetDelete(request) => {
                 Some(Answer::OffsetDelete(self.delete_offsets(moment, topics, request, &mut step)))
             }
+            Call::Session(call) => {
+                let session = |group: &mut Group, turn: &mut Turn<'_>| group.session(turn, caller, call);
+                Some(Answer::Session(self.turn(&call.group, moment, topics, &mut step, session)))
+            }
         };
         step.answers.extend(answer.map(|answer| (token, answer)));
         step
@@ -198,6 +202,8 @@ impl Groups {
     pub fn topics_changed(&mut self, moment: Moment, topics: &dyn Topics) -> Step {
         let mut step = Step::default();
         self.forget_gone(moment, topics, &mut step);
+        // No heartbeat comes from REST consumers.
+        self.wake_sessions(moment.now_ms);
         step
     }
 
@@ -205,6 +211,12 @@ impl Groups {
     pub fn topics_are_current(&mut self, now_ms: u64) {
         self.index.is_current_now();
         self.topics_due_ms = Some(now_ms);
+    }
+
+    fn wake_sessions(&mut self, now_ms: u64) {
+        for (id, group) in self.groups.iter_mut().filter(|(_, group)| !group.sessions.is_empty()) {
+            schedule(&mut self.deadlines, id, group, Some(now_ms));
+        }
     }
 
     fn forget_gone(&mut self, moment: Moment, topics: &dyn Topics, step: &mut Step) {
@@ -414,6 +426,10 @@ fn refused_by_name(call: &Call) -> Option<ResponseError> {
         Call::Leave(request) => (&request.group_id, true),
         Call::OffsetCommit(request) => (&request.group_id, false),
         Call::OffsetDelete(request) => (&request.group_id, false),
+        Call::Session(call) => {
+            let bad = call.group.is_empty() || !fit([call.group.as_str()]);
+            return bad.then_some(ResponseError::InvalidGroupId);
+        }
         // It says itself what is wrong with it.
         Call::ConsumerHeartbeat(_)
         | Call::ConsumerDescribe(_)

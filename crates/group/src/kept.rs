@@ -16,7 +16,9 @@ impl Groups {
             match (ours.next(), theirs.next()) {
                 (None, None) => return true,
                 (Some((id, group)), Some((other_id, other)))
-                    if id == other_id && group.kept == other.kept && group.offsets == other.offsets => {}
+                    if id == other_id && group.kept == other.kept
+                        && group.offsets == other.offsets
+                        && group.sessions.kept == other.sessions.kept => {}
                 _ => return false,
             }
         }
@@ -24,5 +26,5 @@ impl Groups {
 }
 
 fn keeps_something((_, group): &(&Arc<str>, &Group)) -> bool {
-    group.kept != Kept::Nothing || !group.offsets.is_empty()
+    group.kept != Kept::Nothing || !group.offsets.is_empty() || !group.sessions.kept.is_empty()
 }

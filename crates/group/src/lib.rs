@@ -17,6 +17,7 @@ mod migrate;
 pub mod offset_fetch;
 mod offsets;
 mod refuse;
+mod session;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,15 @@ pub use counts::Counts;
 pub use domain::OFFSETS_TOPIC;
 pub use entry::{
     ClassicMember, ClassicMetadata, ClassicProtocol, ClassicProtocols, CommittedOffset, CurrentAssignment,
-    Entry, EntryError, EntryKind, Flaw, GroupEpoch, MemberState, MemberSubscription, ResolvedRegex,
-    TargetEpoch,
+    Entry, EntryError, EntryKind, Flaw, GroupEpoch, KeptPosition, MemberState, MemberSubscription, OffsetReset,
+    RecordFormat, ResolvedRegex, SessionOptions, SessionRecord, TargetEpoch, Wanted,
 };
 pub use groups::Groups;
 pub use home::partition_of;
+pub use session::{
+    BeginPoll, Commit, Described, EndPoll, PollBegun, Range, SessionCall, SessionError, SessionOp, SessionReply,
+    Subscribed, TopicPlace,
+};
 pub use step::Step;
 pub use topics::Topics;
 pub use turn::Moment;

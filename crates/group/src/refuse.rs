@@ -12,7 +12,7 @@ use wire::{
     },
 };
 
-use crate::{Answer, Call};
+use crate::{Answer, Call, SessionError};
 
 impl Call {
     /// The answer to a call that is not looked at: this is not the coordinator, or not yet.
@@ -83,6 +83,7 @@ impl Call {
             Call::OffsetDelete(_) => {
                 Answer::OffsetDelete(OffsetDeleteResponse::default().with_error_code(code))
             }
+            Call::Session(_) => Answer::Session(Err(SessionError::refused(error, error.to_string()))),
         }
     }
 }

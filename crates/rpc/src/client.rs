@@ -1,4 +1,7 @@
 mod partitions;
+mod sessions;
+
+pub use sessions::{SessionCallError, SessionClient};
 
 use std::{
     collections::HashMap,

@@ -6,15 +6,22 @@ pub mod pb {
     tonic::include_proto!("anabranch.controller.v1");
 }
 
+pub mod storage_pb {
+    //! Generated from `proto/storage/v1`.
+    #![allow(clippy::all, unreachable_pub, missing_docs)]
+    tonic::include_proto!("anabranch.storage.v1");
+}
+
 mod client;
 mod convert;
 mod isr;
 mod items;
 mod partition;
+mod sessions;
 mod status;
 mod watch;
 
-pub use client::{ControllerClient, ControllerError};
+pub use client::{ControllerClient, ControllerError, SessionCallError, SessionClient};
 pub use convert::{
     ConversionError, assignments_from_pb, config_change_from_pb, config_change_to_pb, decode_delta,
     encode_delta, registration_from_pb, registration_to_pb, topic_from_pb, topic_spec_from_pb,
@@ -25,6 +32,10 @@ pub use isr::{
 };
 pub use items::{
     Items, election_from_pb, election_to_pb, items_to_pb, reassignment_from_pb, reassignment_to_pb,
+};
+pub use sessions::{
+    SessionAnswer, SessionView, session_call_from_pb, session_call_to_pb, session_outcome_from_pb,
+    session_outcome_to_pb,
 };
 pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
 pub use tonic::Status;

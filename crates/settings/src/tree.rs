@@ -120,6 +120,11 @@ pub struct GroupSettings {
     /// How often a member of the consumer protocol is heard at least; small groups are asked to speak more often, so
     /// that they rebalance sooner (Kafka's `group.consumer.heartbeat.interval.ms`).
     pub consumer_heartbeat_interval_ms: u64,
+    /// A REST consumer of which no request comes for so long is gone.
+    pub rest_session_timeout_ms: u64,
+    /// A REST consumer that works on partitions which others are to get loses all that it has, if it does not poll again for
+    /// so long.
+    pub rest_rebalance_timeout_ms: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -240,6 +245,8 @@ impl Default for GroupSettings {
             session_timeout_ms_max: 1_800_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+            rest_session_timeout_ms: 300_000,
+            rest_rebalance_timeout_ms: 60_000,
         }
     }
 }

@@ -229,8 +229,10 @@ impl Groups {
             tokio::pin!(loaded);
             loaded.as_mut().enable();
             let found = self.coordinator(group);
-            let waits = matches!(call, Call::OffsetFetch(_) | Call::OffsetCommit(_) | Call::OffsetDelete(_))
-                && matches!(found, Coordinator::Loading);
+            let waits = matches!(
+                call,
+                Call::OffsetFetch(_) | Call::OffsetCommit(_) | Call::OffsetDelete(_) | Call::Session(_)
+            ) && matches!(found, Coordinator::Loading);
             if !waits || tokio::time::timeout_at(deadline, loaded).await.is_err() {
                 return found;
             }

@@ -15,6 +15,7 @@ mod home;
 mod partition;
 mod producer_ids;
 mod replication;
+mod rest_consumers;
 mod scrub;
 mod service;
 mod session;

@@ -6,7 +6,7 @@ use group::GroupConfig;
 use metadata::{Endpoint as Address, NodeRegistration};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
 use settings::{AdvertisedError, advertised};
-use telemetry::{Health, Metrics, MetricsError, serve_health};
+use telemetry::{Health, Metrics, MetricsError, health_routes, serve_http};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -28,6 +28,7 @@ use crate::{
     partition::Points,
     producer_ids::ProducerIds,
     replication::{self, FetchConfig, Fetchers, Sessions},
+    rest_consumers::RestConsumers,
     scrub,
     session::Session,
     store::{Checkpoints, Store},
@@ -173,8 +174,11 @@ pub async fn start(
     };
     let kafka_address = endpoint("storage.kafka", &config.kafka_advertised, kafka_bound)?;
     let http_address = endpoint("storage.http", &config.http_advertised, http_bound)?;
-    let health_task =
-        tokio::spawn(serve_health(http, health.clone(), metrics, stop.clone().cancelled_owned()));
+    let rest_consumers = RestConsumers::default();
+    let grpc = tonic::service::Routes::new(rest_consumers.service()).prepare().into_axum_router();
+    // Around the gRPC routes: they answer whatever they do not know.
+    let routes = health_routes(health.clone(), metrics).fallback_service(grpc);
+    let http_task = tokio::spawn(serve_http(http, routes, stop.clone().cancelled_owned()));
 
     let home = Arc::new(Home::new(node));
     let files = FileCache::new(config.open_files_max);
@@ -245,6 +249,7 @@ pub async fn start(
         disk.clone(),
         (config.groups, config.offsets_partitions),
     ));
+    rest_consumers.begin(groups.clone());
     let watching = tokio::spawn(watch.run({
         let (store, departed, groups) = (store.clone(), departed.clone(), groups.clone());
         // Whoever sees an image finds its partitions made.
@@ -297,7 +302,7 @@ pub async fn start(
         stop.clone(),
     );
     let tasks = vec![
-        health_task,
+        http_task,
         tokio::spawn(fetching.run(Arc::new(fetch_config), image.clone(), store.clone(), stop.clone())),
         tokio::spawn(isr),
         tokio::spawn(groups.run(stop.clone())),

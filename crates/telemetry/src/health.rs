@@ -3,7 +3,9 @@ use std::{
     sync::{Arc, OnceLock, RwLock},
 };
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Router, extract::State, http::StatusCode, response::IntoResponse, routing::get, serve::ListenerExt,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
@@ -85,9 +87,20 @@ pub async fn serve_health(
     metrics: Metrics,
     until: impl Future<Output = ()> + Send + 'static,
 ) {
-    if let Err(error) =
-        axum::serve(listener, health_routes(health, metrics)).with_graceful_shutdown(until).await
-    {
-        tracing::error!(%error, "the health listener failed");
+    serve_http(listener, health_routes(health, metrics), until).await;
+}
+
+/// Serves a service's own HTTP port, in HTTP/1.1 and HTTP/2 as clients want, until the future ends.
+pub async fn serve_http(
+    listener: TcpListener,
+    routes: Router,
+    until: impl Future<Output = ()> + Send + 'static,
+) {
+    let listener = listener.tap_io(|stream| {
+        // Only slower without.
+        let _ = stream.set_nodelay(true);
+    });
+    if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(until).await {
+        tracing::error!(%error, "the HTTP listener failed");
     }
 }

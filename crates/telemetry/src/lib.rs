@@ -6,6 +6,6 @@ mod logs;
 mod stop;
 
 pub use bind::{BindError, bind};
-pub use health::{Health, Metrics, MetricsError, health_routes, serve_health};
+pub use health::{Health, Metrics, MetricsError, health_routes, serve_health, serve_http};
 pub use logs::{LogsError, init_logs};
 pub use stop::terminated;

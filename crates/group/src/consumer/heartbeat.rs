@@ -128,7 +128,7 @@ fn says_nothing_new(
         && before.client_host == caller.host
 }
 
-fn keep_watch(
+pub(crate) fn keep_watch(
     watches: &mut Watches,
     turn: &mut Turn<'_>,
     id: &str,

@@ -16,7 +16,7 @@ pub(crate) mod watch;
 pub(crate) use self::{
     admit::admit_classic,
     draft::Draft,
-    heartbeat::heartbeat,
+    heartbeat::{heartbeat, keep_watch},
     leave::fence,
     pattern::Patterns,
     reconcile::{is_free, reconcile, without},
@@ -82,6 +82,15 @@ impl Member {
     /// Whether it has all that the target of this epoch gives it, and nothing else.
     pub(crate) fn is_at(&self, target_epoch: i32) -> bool {
         self.current.state == MemberState::Stable && self.current.epoch == target_epoch
+    }
+
+    /// What it has, or has yet to give up.
+    pub(crate) fn held(&self) -> Partitions {
+        let mut held = self.current.assigned.clone();
+        for (topic, partitions) in &self.current.pending_revocation {
+            held.entry(*topic).or_default().extend(partitions);
+        }
+        held
     }
 
     pub(crate) fn instance(&self) -> Option<&str> {

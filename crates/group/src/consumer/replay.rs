@@ -41,7 +41,10 @@ impl Consumer {
             Entry::ConsumerRegex { regex, value: None, .. } => {
                 self.regexes.remove(&regex);
             }
-            Entry::OffsetCommit { .. } | Entry::ClassicGroup { .. } | Entry::ConsumerPartitions { .. } => {}
+            Entry::OffsetCommit { .. }
+            | Entry::ClassicGroup { .. }
+            | Entry::ConsumerPartitions { .. }
+            | Entry::Session { .. } => {}
         }
     }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Which of Kafka's record types a key belongs to; the number is the key's version.
+/// Which record type a key belongs to; the number is the key's version. All but the last are Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     OffsetCommit,
@@ -12,7 +12,11 @@ pub enum EntryKind {
     ConsumerTargetMember,
     ConsumerCurrent,
     ConsumerRegex,
+    Session,
 }
+
+/// Far above those that Kafka gives out, one after the other.
+const SESSION: i16 = 10_000;
 
 impl EntryKind {
     pub(super) fn of(key_version: i16) -> Option<EntryKind> {
@@ -27,6 +31,7 @@ impl EntryKind {
             7 => EntryKind::ConsumerTargetMember,
             8 => EntryKind::ConsumerCurrent,
             16 => EntryKind::ConsumerRegex,
+            SESSION => EntryKind::Session,
             _ => return None,
         })
     }
@@ -43,11 +48,12 @@ impl EntryKind {
             EntryKind::ConsumerTargetMember => 7,
             EntryKind::ConsumerCurrent => 8,
             EntryKind::ConsumerRegex => 16,
+            EntryKind::Session => SESSION,
         }
     }
 }
 
-/// Kafka's name of the type.
+/// Kafka's name of the type, where it has one.
 impl fmt::Display for EntryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -60,6 +66,7 @@ impl fmt::Display for EntryKind {
             EntryKind::ConsumerTargetMember => "ConsumerGroupTargetAssignmentMember",
             EntryKind::ConsumerCurrent => "ConsumerGroupCurrentMemberAssignment",
             EntryKind::ConsumerRegex => "ConsumerGroupRegularExpression",
+            EntryKind::Session => "RestConsumer",
         })
     }
 }

@@ -1,10 +1,11 @@
-//! The records of `__consumer_offsets`, in Kafka's formats.
+//! The records of `__consumer_offsets`, in Kafka's formats, and one of our own.
 
 mod classic;
 mod consumer;
 mod error;
 mod offset;
 mod primitives;
+mod session;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use self::{
     },
     error::{EntryError, EntryKind, Flaw},
     offset::CommittedOffset,
+    session::{KeptPosition, OffsetReset, RecordFormat, SessionOptions, SessionRecord, Wanted},
 };
 
 use assign::Partitions;
@@ -73,6 +75,12 @@ pub enum Entry {
         regex: String,
         value: Option<ResolvedRegex>,
     },
+    /// A REST consumer.
+    Session {
+        group: String,
+        instance: String,
+        value: Option<SessionRecord>,
+    },
 }
 
 impl Entry {
@@ -124,6 +132,7 @@ impl Entry {
             EntryKind::ConsumerRegex => {
                 Entry::ConsumerRegex { group, regex: r.string("regularExpression")?, value: None }
             }
+            EntryKind::Session => Entry::Session { group, instance: r.string("instance")?, value: None },
         };
         r.end()?;
         Ok(entry)
@@ -142,6 +151,7 @@ impl Entry {
             Entry::ConsumerTargetMember { value, .. } => *value = Some(consumer::read_target(version, from)?),
             Entry::ConsumerCurrent { value, .. } => *value = Some(CurrentAssignment::read(version, from)?),
             Entry::ConsumerRegex { value, .. } => *value = Some(ResolvedRegex::read(version, from)?),
+            Entry::Session { value, .. } => *value = Some(SessionRecord::read(version, from)?),
         }
         Ok(self)
     }
@@ -163,6 +173,7 @@ impl Entry {
             | Entry::ConsumerTargetMember { member, .. }
             | Entry::ConsumerCurrent { member, .. } => w.string(member),
             Entry::ConsumerRegex { regex, .. } => w.string(regex),
+            Entry::Session { instance, .. } => w.string(instance),
             Entry::ClassicGroup { .. }
             | Entry::ConsumerGroup { .. }
             | Entry::ConsumerPartitions { .. }
@@ -182,6 +193,7 @@ impl Entry {
             Entry::ConsumerTargetMember { value, .. } => value.as_ref().map(consumer::write_target),
             Entry::ConsumerCurrent { value, .. } => value.as_ref().map(CurrentAssignment::write),
             Entry::ConsumerRegex { value, .. } => value.as_ref().map(ResolvedRegex::write),
+            Entry::Session { value, .. } => value.as_ref().map(SessionRecord::write),
         }
     }
 
@@ -196,7 +208,8 @@ impl Entry {
             | Entry::ConsumerTarget { group, .. }
             | Entry::ConsumerTargetMember { group, .. }
             | Entry::ConsumerCurrent { group, .. }
-            | Entry::ConsumerRegex { group, .. } => group,
+            | Entry::ConsumerRegex { group, .. }
+            | Entry::Session { group, .. } => group,
         }
     }
 
@@ -211,6 +224,7 @@ impl Entry {
             Entry::ConsumerTargetMember { .. } => EntryKind::ConsumerTargetMember,
             Entry::ConsumerCurrent { .. } => EntryKind::ConsumerCurrent,
             Entry::ConsumerRegex { .. } => EntryKind::ConsumerRegex,
+            Entry::Session { .. } => EntryKind::Session,
         }
     }
 }

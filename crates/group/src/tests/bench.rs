@@ -183,10 +183,12 @@ impl Bench {
         let mut groups = Groups::new(self.groups.config().clone());
         self.log.iter().for_each(|entry| groups.replay(entry.clone()));
         assert_eq!(groups.kept(), self.groups.kept(), "the log says what was kept");
+        assert!(groups.keeps_the_same_as(&self.groups), "{groups:#?} is not {:#?}", self.groups);
         let compacted = self.compacted();
         let mut other = Groups::new(self.groups.config().clone());
         compacted.into_iter().for_each(|entry| other.replay(entry));
         assert_eq!(other.kept(), self.groups.kept(), "so does the log without what compaction takes away");
+        assert!(other.keeps_the_same_as(&self.groups), "{other:#?} is not {:#?}", self.groups);
         let _ = groups.loaded(self.now_ms, &self.topics);
         self.groups = groups;
         given_up

@@ -6,5 +6,6 @@ mod failures;
 mod messages;
 mod migration;
 mod offsets;
+mod sessions;
 mod simulation;
 mod statics;

@@ -93,5 +93,7 @@ fn write(answer: Answer, version: i16, id: i32) -> Result<Encoded, FrameError> {
             wire::encode_response(&offset_fetch::older(answer, version), version, id)
         }
         Answer::OffsetDelete(answer) => wire::encode_response(&answer, version, id),
+        // No request of Kafka's is answered so.
+        Answer::Session(_) => Err(FrameError::Api { api_key: -1 }),
     }
 }

@@ -19,6 +19,8 @@ pub(crate) fn group_config(settings: &GroupSettings) -> GroupConfig {
             .consumer_session_timeout_ms_max
             .max(consumer_session_timeout_ms),
         consumer_heartbeat_interval_ms: ms(settings.consumer_heartbeat_interval_ms),
+        rest_session_ms: ms(settings.rest_session_timeout_ms),
+        rest_rebalance_ms: ms(settings.rest_rebalance_timeout_ms),
         offsets_retention_ms: settings.offsets_retention_ms,
         ..default
     }

@@ -36,6 +36,7 @@ pub(super) fn groups_of(call: &Call) -> Groups {
         Call::ConsumerDescribe(_) | Call::Describe(_) | Call::DeleteGroups(_) | Call::OffsetFetch(_) => {
             Groups::Many
         }
+        Call::Session(call) => Groups::One(call.group.clone()),
         Call::List(_) => Groups::All,
     }
 }
