@@ -9,6 +9,7 @@ mod kafka;
 mod process;
 pub mod replicated;
 mod rest;
+pub mod rest_consumer;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use kafka::{KafkaClient, batch_of, sequenced_batch};

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ApiError,
+    consumers::Coordinators,
     kafka::Backend,
     leader::Nodes,
     limits::Memory,
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) controller: ControllerClient,
     pub(crate) nodes: Nodes,
     pub(crate) backend: Arc<Backend>,
+    pub(crate) coordinators: Coordinators,
     pub(crate) producer: Producer,
     pub(crate) choice: Choice,
     pub(crate) limits: LimitSettings,

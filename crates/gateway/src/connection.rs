@@ -2,7 +2,7 @@
 
 use std::{io, pin::pin, time::Duration};
 
-use axum::{Router, body::Body};
+use axum::{Extension, Router, body::Body};
 use hyper::{body::Incoming, server::conn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -11,6 +11,8 @@ use hyper_util::{
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, service_fn};
+
+use crate::place::Peer;
 
 /// What an HTTP/2 connection begins with and no request in HTTP/1.1 does.
 const HTTP2_BEGIN: &[u8] = b"PRI";
@@ -23,6 +25,10 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, header_max: Duratio
     let begun = tokio::select! {
         begun = begins_http2(&stream, header_max) => begun,
         () = stop.cancelled() => return,
+    };
+    let router = match stream.peer_addr() {
+        Ok(peer) => router.layer(Extension(Peer(peer.ip().to_canonical()))),
+        Err(_) => router,
     };
     let ended = match begun {
         Ok(Some(true)) => serve_http2(stream, router, header_max, stop).await,

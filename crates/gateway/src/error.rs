@@ -5,9 +5,12 @@
 //! | 400/400 | not JSON, bad base64, a malformed query; in v3 also a wrong type or a missing field |
 //! | 400/40002 | the controller refused: the topic exists, or a name, count, setting or assignment is invalid |
 //! | 400/40003 | the offset lies outside the partition |
-//! | 404/40401 · 40402 · 40403 | unknown topic (v2 produce) · unknown partition · unknown topic |
+//! | 404/40401 · 40402 · 40403 | unknown topic (v2 produce) · unknown partition · unknown topic or consumer instance |
+//! | 406/40601 | records in another form than the consumer instance was made for |
+//! | 409/40902 · 40903 | the consumer instance exists · what it is excludes what it is asked, or the partition is not its own |
 //! | 413/413 | the body, or one record, is too large |
 //! | 422/422 | v2: a wrong type or a missing field; a record that its topic's settings forbid; a value that is not JSON |
+//! | 422/42204 | an option of a consumer instance is none, or has a value that it cannot have |
 //! | 422/42206 | v3: a body without a record |
 //! | 422/42208 | v3: a batch with too many entries, or with an id that is missing, malformed or not its own |
 //! | 500/50002 | a storage node refused for a reason that asking again does not mend |
@@ -24,12 +27,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{PartitionIndex, TopicNameError};
+use group::SessionError;
 use metadata::RefusalKind;
 use rpc::ControllerError;
 use serde::Serialize;
 use wire::ResponseError;
 
-use crate::{groups::GroupError, producer::ProduceError, reader::ReadError, routing::RouteError};
+use crate::{
+    consumers::ConsumerError, groups::GroupError, producer::ProduceError, reader::ReadError,
+    routing::RouteError,
+};
 
 /// An error as a REST client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +100,23 @@ impl ApiError {
     pub(crate) fn unknown_partition(topic: &str, partition: &str) -> Self {
         let message = format!("topic '{topic}' has no partition '{partition}'");
         Self::new(StatusCode::NOT_FOUND, 40402, message)
+    }
+
+    pub(crate) fn unknown_instance(group: &str, instance: &str) -> Self {
+        let message = format!(
+            "group '{group}' has no consumer instance '{instance}'; it may have been idle for too long"
+        );
+        Self::new(StatusCode::NOT_FOUND, 40403, message)
+    }
+
+    pub(crate) fn instance_exists(group: &str, instance: &str) -> Self {
+        let message = format!("group '{group}' has a consumer instance '{instance}' already");
+        Self::new(StatusCode::CONFLICT, 40902, message)
+    }
+
+    /// What a consumer is excludes what it is asked to do.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, 40903, message)
     }
 
     pub(crate) fn not_found(method: &Method, uri: &Uri) -> Self {
@@ -172,6 +196,40 @@ impl From<GroupError> for ApiError {
             GroupError::Unknown(_) | GroupError::NoOffsets(_) => Self::plain(StatusCode::NOT_FOUND, message),
             GroupError::Unavailable(_) => Self::unchanged(message),
             GroupError::Refused(code) => Self::refused(code, message),
+        }
+    }
+}
+
+impl From<ConsumerError> for ApiError {
+    fn from(error: ConsumerError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConsumerError::Session(error) => match error {
+                SessionError::Unknown => Self::new(StatusCode::NOT_FOUND, 40403, message),
+                SessionError::Exists => Self::new(StatusCode::CONFLICT, 40902, message),
+                SessionError::Subscribed
+                | SessionError::Assigned
+                | SessionError::NotOwned { .. }
+                | SessionError::GroupHasMembers
+                | SessionError::Superseded
+                | SessionError::Moved => Self::conflict(message),
+                SessionError::OtherFormat(_) => Self::new(StatusCode::NOT_ACCEPTABLE, 40601, message),
+                SessionError::Refused { code, .. } => match code {
+                    ResponseError::InvalidGroupId
+                    | ResponseError::InvalidRequest
+                    | ResponseError::InvalidRegularExpression
+                    | ResponseError::OffsetMetadataTooLarge => Self::unprocessable(message),
+                    ResponseError::GroupIdNotFound | ResponseError::GroupMaxSizeReached => {
+                        Self::conflict(message)
+                    }
+                    code => Self::refused(code, message),
+                },
+            },
+            ConsumerError::Read(error) => error.into(),
+            ConsumerError::Unavailable(_) => Self::unchanged(message),
+            ConsumerError::Unknown(_) => unknown(message),
+            ConsumerError::NoPosition { .. } => Self::new(StatusCode::BAD_REQUEST, 40003, message),
+            ConsumerError::Api(error) => error,
         }
     }
 }

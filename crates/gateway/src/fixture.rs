@@ -99,6 +99,7 @@ pub(crate) fn app(image: WatchedImage, limits: LimitSettings) -> Arc<App> {
         controller,
         nodes: Nodes::new("test"),
         backend: Arc::new(Backend::new(image.clone(), stopping.clone())),
+        coordinators: Default::default(),
         producer: Producer::new(upstream, image, Duration::from_millis(limits.produce_ms_max)),
         choice: Choice::default(),
         memory: Memory::new(limits.memory_bytes_max),

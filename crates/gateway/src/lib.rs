@@ -5,6 +5,7 @@ mod app;
 #[cfg(test)]
 mod config_tests;
 mod connection;
+mod consumers;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -17,6 +18,7 @@ mod leader;
 mod limits;
 mod negotiate;
 mod offsets;
+mod page;
 mod place;
 mod producer;
 mod reader;

@@ -69,6 +69,27 @@ pub(crate) fn read_form(headers: &HeaderMap) -> Result<(Embedded, &'static str),
     accepted(headers, &offers)
 }
 
+/// Whether a consumer's body is in one of v2's types. What says nothing of itself is taken for it.
+pub(crate) fn require_v2(headers: &HeaderMap) -> Result<(), ApiError> {
+    match content_type(headers).as_deref() {
+        None | Some(V2 | V2_BINARY | V2_JSON) => Ok(()),
+        other => Err(unsupported(other, &[V2, V2_BINARY, V2_JSON])),
+    }
+}
+
+/// The form in which a consumer's records are wanted, `None` being its own, and whether it is the answer's media type.
+pub(crate) fn polled_form(headers: &HeaderMap) -> Result<(Option<Embedded>, bool), ApiError> {
+    // The first is for ranges that name none of the others.
+    let offers = [
+        ("application/*", (None, true)),
+        (V2_BINARY, (Some(Embedded::Binary), true)),
+        (V2_JSON, (Some(Embedded::Json), true)),
+        (V2, (None, false)),
+        (JSON, (None, false)),
+    ];
+    accepted(headers, &offers)
+}
+
 /// Refuses a client that would not take JSON.
 pub(crate) fn v3_answer(headers: &HeaderMap) -> Result<(), ApiError> {
     accepted(headers, &[(JSON, ())])
@@ -110,7 +131,8 @@ fn accepted<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Result<T, Api
         })
         .next();
     found.ok_or_else(|| {
-        let names: Vec<&str> = offers.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> =
+            offers.iter().map(|(name, _)| *name).filter(|name| !name.contains('*')).collect();
         let message = format!("nothing in Accept can be served, {} can", names.join(" or "));
         ApiError::plain(StatusCode::NOT_ACCEPTABLE, message)
     })
@@ -182,6 +204,21 @@ mod tests {
         );
         assert_eq!(read_form(&HeaderMap::new()), Ok((Embedded::Binary, V2_BINARY)));
         assert_eq!(read_form(&accept("image/png")).unwrap_err().code, 406);
+    }
+
+    #[test]
+    fn a_polls_accept_names_the_consumers_form_or_none() {
+        let form = |value| polled_form(&accept(value)).unwrap();
+        assert_eq!(polled_form(&HeaderMap::new()), Ok((None, true)));
+        for value in ["*/*", "application/*", "text/html, */*;q=0.1"] {
+            assert_eq!(form(value), (None, true), "{value}");
+        }
+        assert_eq!(form("application/vnd.kafka.v2+json, */*;q=0.1"), (None, false));
+        assert_eq!(form("application/json"), (None, false));
+        assert_eq!(form("application/vnd.kafka.json.v2+json"), (Some(Embedded::Json), true));
+        assert_eq!(form("application/vnd.kafka.binary.v2+json"), (Some(Embedded::Binary), true));
+        let error = polled_form(&accept("text/html")).unwrap_err();
+        assert_eq!((error.code, error.message.contains('*')), (406, false), "{}", error.message);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(crate) enum Place {
     Earliest,
     /// The offset after the last that consumers see.
     Latest,
+    /// The first whose record is not older than this, milliseconds since 1970; -1 if there is none.
+    At(i64),
 }
 
 pub(crate) async fn offset_at(
@@ -85,6 +87,7 @@ fn asked(partition: PartitionIndex, place: Place) -> ListOffsetsPartition {
         .with_timestamp(match place {
             Place::Earliest => -2,
             Place::Latest => -1,
+            Place::At(timestamp_ms) => timestamp_ms.max(0),
         })
 }
 

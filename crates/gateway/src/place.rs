@@ -1,6 +1,6 @@
 //! What a request's path and query name.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
@@ -18,8 +18,14 @@ pub(crate) struct At {
     pub(crate) app: Arc<App>,
     pub(crate) image: Arc<Image>,
     pub(crate) cluster: ClusterId,
+    /// Where the request comes from, if a connection brought it.
+    pub(crate) peer: Option<IpAddr>,
     params: Vec<(String, String)>,
 }
+
+/// The other end of a request's connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 impl FromRequestParts<Arc<App>> for At {
     type Rejection = ApiError;
@@ -35,6 +41,7 @@ impl FromRequestParts<Arc<App>> for At {
             app: app.clone(),
             cluster: image.cluster_id.unwrap_or(ClusterId(uuid::Uuid::nil())),
             image,
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0),
             params,
         };
         match at.named("cluster") {

@@ -10,6 +10,7 @@ use transport::ClientPool;
 
 use crate::{
     App, connection,
+    consumers::Coordinators,
     kafka::{Backend, KafkaConfig, KafkaListener},
     leader::Nodes,
     limits::Memory,
@@ -104,6 +105,7 @@ pub async fn start(
         image: image.clone(),
         controller,
         nodes: Nodes::new("gateway"),
+        coordinators: Coordinators::default(),
         producer: Producer::new(upstream, image.clone(), within),
         choice: Choice::default(),
         memory: Memory::new(config.limits.memory_bytes_max),

@@ -16,7 +16,8 @@ impl Groups {
             match (ours.next(), theirs.next()) {
                 (None, None) => return true,
                 (Some((id, group)), Some((other_id, other)))
-                    if id == other_id && group.kept == other.kept
+                    if id == other_id
+                        && group.kept == other.kept
                         && group.offsets == other.offsets
                         && group.sessions.kept == other.sessions.kept => {}
                 _ => return false,

@@ -27,18 +27,19 @@ mod turn;
 
 pub use call::{Answer, Call, Caller, Token};
 pub use config::GroupConfig;
+pub use consumer::matching;
 pub use counts::Counts;
 pub use domain::OFFSETS_TOPIC;
 pub use entry::{
     ClassicMember, ClassicMetadata, ClassicProtocol, ClassicProtocols, CommittedOffset, CurrentAssignment,
-    Entry, EntryError, EntryKind, Flaw, GroupEpoch, KeptPosition, MemberState, MemberSubscription, OffsetReset,
-    RecordFormat, ResolvedRegex, SessionOptions, SessionRecord, TargetEpoch, Wanted,
+    Entry, EntryError, EntryKind, Flaw, GroupEpoch, KeptPosition, MemberState, MemberSubscription,
+    OffsetReset, RecordFormat, ResolvedRegex, SessionOptions, SessionRecord, TargetEpoch, Wanted,
 };
 pub use groups::Groups;
 pub use home::partition_of;
 pub use session::{
-    BeginPoll, Commit, Described, EndPoll, PollBegun, Range, SessionCall, SessionError, SessionOp, SessionReply,
-    Subscribed, TopicPlace,
+    BeginPoll, Commit, Described, EndPoll, PollBegun, Range, SessionCall, SessionError, SessionOp,
+    SessionReply, Subscribed, TopicPlace,
 };
 pub use step::Step;
 pub use topics::Topics;

@@ -55,7 +55,10 @@ pub fn session_call_to_pb(call: &SessionCall, client_host: &str) -> pb::SessionR
         SessionOp::Unsubscribe => Op::Unsubscribe(nothing),
         SessionOp::Assign(partitions) => Op::Assign(partitions_to(partitions)),
         SessionOp::Seek(positions) => Op::Seek(pb::Positions {
-            positions: positions.iter().map(|(place, offset)| position_to(place, Some(*offset), "")).collect(),
+            positions: positions
+                .iter()
+                .map(|(place, offset)| position_to(place, Some(*offset), ""))
+                .collect(),
         }),
         SessionOp::BeginPoll(begin) => {
             let format = begin.format.map(|format| format_to(format).into());
@@ -442,7 +445,9 @@ mod tests {
         }
         let partitions = Partitions::from([(place(3).topic, BTreeSet::from([place(3).partition]))]);
         let topics = Wanted::Topics(BTreeSet::from(["t".to_owned()]));
-        for wanted in [Wanted::Nothing, topics, Wanted::Pattern("p".to_owned()), Wanted::Partitions(partitions)] {
+        for wanted in
+            [Wanted::Nothing, topics, Wanted::Pattern("p".to_owned()), Wanted::Partitions(partitions)]
+        {
             let record =
                 group::SessionRecord { options: options(), wanted: wanted.clone(), ..Default::default() };
             let positions = vec![(place(3), Some(Offset(1)))];

@@ -1,5 +1,6 @@
 //! Confluent's REST API, version 2.
 
+mod consumers;
 pub(crate) mod embedded;
 mod produce;
 mod read;
@@ -28,10 +29,11 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/topics/{topic}/partitions", get(topics::partitions))
         .route("/topics/{topic}/partitions/{partition}", get(topics::partition).post(produce::to_partition))
         .route("/topics/{topic}/partitions/{partition}/offsets", get(topics::offsets))
+        .merge(consumers::routes())
         .layer(from_fn(negotiated));
     // Accept says in which form records are to come, which is for the handler to know.
     let records = Router::new().route("/topics/{topic}/partitions/{partition}/records", get(read::records));
-    negotiated.merge(records)
+    negotiated.merge(records).merge(consumers::records_route())
 }
 
 /// Refuses a client that would not take v2's media type, and gives the answer that type.

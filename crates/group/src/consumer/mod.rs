@@ -25,6 +25,8 @@ pub(crate) use self::{
     watch::{Debt, Watches},
 };
 
+pub use self::pattern::matching;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

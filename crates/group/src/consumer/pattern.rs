@@ -25,6 +25,12 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     build(&format!("^(?:{pattern})$"))
 }
 
+/// Which of these names a subscription by this expression takes; none, if it is not one.
+pub fn matching<'a>(pattern: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let Ok(regex) = compile(pattern) else { return Vec::new() };
+    names.into_iter().filter(|name| regex.is_match(name)).collect()
+}
+
 impl Patterns {
     /// A pattern that was accepted once and cannot be compiled any more matches nothing.
     pub(crate) fn resolve(&mut self, pattern: &str, topics: &dyn Topics) -> Arc<Vec<TopicName>> {

@@ -5,9 +5,9 @@ mod consumer;
 mod error;
 mod offset;
 mod primitives;
-mod session;
 #[cfg(test)]
 mod properties;
+mod session;
 #[cfg(test)]
 mod tests;
 

@@ -49,7 +49,9 @@ impl Group {
         };
         match epoch {
             // What stays its own is read on where it was.
-            Some(_) => turn.record(record_of(turn.group, instance, SessionRecord { wanted, ..record.clone() })),
+            Some(_) => {
+                turn.record(record_of(turn.group, instance, SessionRecord { wanted, ..record.clone() }))
+            }
             None => self.want(turn, instance, record, wanted),
         }
         Ok(SessionReply::Done)
@@ -79,7 +81,8 @@ impl Group {
         if self.member_epoch(record).is_none() {
             return self.join_again(turn, caller, instance, record).map(|partitions| (partitions, true));
         }
-        let walker = Walker { instance: instance.into(), record: Arc::new(record.clone()), busy: BTreeSet::new() };
+        let walker =
+            Walker { instance: instance.into(), record: Arc::new(record.clone()), busy: BTreeSet::new() };
         let assigned = self.advance(turn, &[walker]).pop().unwrap_or_default();
         Ok((assigned, false))
     }

@@ -209,7 +209,10 @@ fn tombstone(group: &str, instance: &str) -> Entry {
 fn places_of(partitions: &Partitions) -> BTreeSet<TopicPlace> {
     let of = |(topic, partitions): (&domain::TopicId, &BTreeSet<domain::PartitionIndex>)| {
         let topic = *topic;
-        partitions.iter().map(move |partition| TopicPlace { topic, partition: *partition }).collect::<Vec<_>>()
+        partitions
+            .iter()
+            .map(move |partition| TopicPlace { topic, partition: *partition })
+            .collect::<Vec<_>>()
     };
     partitions.iter().flat_map(of).collect()
 }

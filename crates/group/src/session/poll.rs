@@ -24,6 +24,8 @@ impl Group {
             (Some(_), Some(_)) => {}
             (Some(poll), None) => {
                 if begin.request.is_some() && poll.request == begin.request && !poll.delivered.is_empty() {
+                    // Whoever gave up the poll before it has no say in this one.
+                    poll.number = turn.moment.fresh.as_u64_pair().1;
                     return Ok(SessionReply::PollBegun(PollBegun {
                         poll: poll.number,
                         options: record.options.clone(),

@@ -8,8 +8,8 @@ use super::{
     messages::{first, heartbeat},
 };
 use crate::{
-    Answer, BeginPoll, Call, Commit, EndPoll, Entry, OffsetReset, PollBegun, Range, RecordFormat, SessionCall, SessionError,
-    SessionOp, SessionOptions, SessionReply, Subscribed, TopicPlace,
+    Answer, BeginPoll, Call, Commit, EndPoll, Entry, OffsetReset, PollBegun, Range, RecordFormat,
+    SessionCall, SessionError, SessionOp, SessionOptions, SessionReply, Subscribed, TopicPlace,
 };
 
 const AUTO: bool = true;
@@ -124,7 +124,8 @@ fn a_poll_acknowledges_the_one_before_it_and_the_commit_follows_within_a_second(
     assert_eq!(position(&begun, 0), Some(5));
     bench.pass(1_000);
     assert_eq!(bench.committed(0), Some(5));
-    let commits = |bench: &Bench| bench.log.iter().filter(|e| matches!(e, Entry::OffsetCommit { .. })).count();
+    let commits =
+        |bench: &Bench| bench.log.iter().filter(|e| matches!(e, Entry::OffsetCommit { .. })).count();
     let before = commits(&bench);
     for offset in 5..120 {
         bench.poll("a", &[(0, offset, offset + 1)]);
@@ -178,7 +179,7 @@ fn a_poll_in_another_form_is_refused_and_acknowledges_nothing() {
     let wrong = BeginPoll { format: Some(RecordFormat::Json), ..Default::default() };
     let outcome = bench.session("a", SessionOp::BeginPoll(wrong));
     assert_eq!(outcome, Err(SessionError::OtherFormat(RecordFormat::Binary)));
-    bench.done_session("a", SessionOp::Committed(BTreeSet::new()));
+    bench.session("a", SessionOp::Committed(BTreeSet::new())).unwrap();
     assert_eq!(bench.committed(0), Some(0));
 }
 
@@ -379,7 +380,9 @@ fn a_poll_whose_partitions_were_taken_away_is_begun_again() {
     let range = bench.range(taken, 0, 5);
     assert_eq!(bench.end("a", begun.poll, vec![range]), Err(SessionError::Moved));
     let again = BeginPoll { again: Some(begun.poll), ..Default::default() };
-    let Ok(SessionReply::PollBegun(begun)) = bench.session("a", SessionOp::BeginPoll(again)) else { panic!() };
+    let Ok(SessionReply::PollBegun(begun)) = bench.session("a", SessionOp::BeginPoll(again)) else {
+        panic!()
+    };
     assert_eq!(partitions(&begun).len(), 3);
     assert!(!partitions(&begun).contains(&taken));
 }

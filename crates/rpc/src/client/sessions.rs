@@ -45,8 +45,7 @@ impl SessionClient {
         client_host: &str,
         within: Duration,
     ) -> Result<Result<SessionAnswer, SessionError>, SessionCallError> {
-        let not_sent =
-            |reason: String| SessionCallError::NotSent { address: address.to_owned(), reason };
+        let not_sent = |reason: String| SessionCallError::NotSent { address: address.to_owned(), reason };
         let lost = |reason: String| SessionCallError::Lost { address: address.to_owned(), reason };
         let channel = self.channel(address).map_err(|e| not_sent(e.to_string()))?;
         let request = session_call_to_pb(call, client_host);
@@ -56,9 +55,7 @@ impl SessionClient {
             Err(_) => Err(Status::deadline_exceeded("it did not come in time")),
         };
         match answered {
-            Ok(response) => {
-                session_outcome_from_pb(response.into_inner()).map_err(|e| lost(e.to_string()))
-            }
+            Ok(response) => session_outcome_from_pb(response.into_inner()).map_err(|e| lost(e.to_string())),
             Err(status) if never_sent(&status) => Err(not_sent(status.message().to_owned())),
             Err(status) => {
                 // A connection whose other end is gone without a word is not waited on by the next call.

@@ -1,0 +1,222 @@
+//! Records as v2's JSON, written once, as they were read.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use bytes::Bytes;
+use domain::{PartitionIndex, TopicName};
+use records::Record;
+use serde::Serialize;
+
+use crate::{
+    ApiError,
+    limits::{Held, HeldBody, Memory},
+    negotiate::Embedded,
+    reader::ReadError,
+    v2::embedded::Out,
+};
+
+/// A JSON array of records, with the memory that it takes.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    /// Without the closing bracket.
+    json: Vec<u8>,
+    records: usize,
+    held: Option<Held>,
+}
+
+#[derive(Serialize)]
+struct RecordView<'a> {
+    topic: &'a str,
+    key: Option<Out<'a>>,
+    value: Option<Out<'a>>,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    headers: Vec<HeaderView<'a>>,
+}
+
+/// As v3 writes them. A name that is not UTF-8 is shown as well as it can be.
+#[derive(Serialize)]
+struct HeaderView<'a> {
+    name: Cow<'a, str>,
+    value: Option<Out<'a>>,
+}
+
+/// What takes longer to write than a task may hold up the others.
+const INLINE_BYTES_MAX: usize = 1 << 20;
+
+impl Page {
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Adds records of one partition, in order. One that cannot be shown in this form ends them before its turn: so many were
+    /// added, and why not more.
+    pub(crate) async fn add(
+        mut self,
+        memory: &Memory,
+        form: Embedded,
+        (topic, partition): (&TopicName, PartitionIndex),
+        records: Vec<Record>,
+    ) -> Result<(Self, usize, Option<ReadError>), ApiError> {
+        let bytes: usize = records.iter().map(embedded_bytes).sum();
+        // The records and the answer are there at the same time for a moment.
+        let mut more = memory.try_take((2 * bytes).max(2))?;
+        let topic = topic.clone();
+        let write = move || {
+            let (added, why) = self.write(form, &topic, partition, &records);
+            (self, added, why)
+        };
+        let (mut page, added, why) = match bytes > INLINE_BYTES_MAX {
+            false => write(),
+            true => tokio::task::spawn_blocking(write)
+                .await
+                .map_err(|e| ApiError::from(ReadError::Corrupt(e.to_string())))?,
+        };
+        drop(more.split(bytes));
+        match &mut page.held {
+            Some(held) => held.merge(more),
+            None => page.held = Some(more),
+        }
+        Ok((page, added, why))
+    }
+
+    fn write(
+        &mut self,
+        form: Embedded,
+        topic: &TopicName,
+        partition: PartitionIndex,
+        records: &[Record],
+    ) -> (usize, Option<ReadError>) {
+        self.json.reserve(records.iter().map(embedded_bytes).sum::<usize>() + 2);
+        for (index, record) in records.iter().enumerate() {
+            let view = match view(record, topic, partition, form) {
+                Ok(view) => view,
+                Err(error) => return (index, Some(error)),
+            };
+            let length = self.json.len();
+            self.json.push(if self.records == 0 { b'[' } else { b',' });
+            if let Err(error) = serde_json::to_writer(&mut self.json, &view) {
+                self.json.truncate(length);
+                return (index, Some(ReadError::Corrupt(error.to_string())));
+            }
+            self.records += 1;
+        }
+        (records.len(), None)
+    }
+
+    /// The whole array. The memory is held until the client has taken it.
+    pub(crate) fn into_json(mut self) -> (Bytes, Option<Held>) {
+        if self.records == 0 {
+            self.json.push(b'[');
+        }
+        self.json.push(b']');
+        (self.json.into(), self.held)
+    }
+
+    pub(crate) fn into_body(self) -> Body {
+        match self.into_json() {
+            (json, Some(held)) => HeldBody::of(json, held),
+            (json, None) => Body::from(json),
+        }
+    }
+}
+
+/// About what a record takes in the answer.
+fn embedded_bytes(record: &Record) -> usize {
+    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |b| b.len());
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value) + 32).sum();
+    let payload = length(&record.key) + length(&record.value) + headers;
+    payload + payload / 3 + 128
+}
+
+fn view<'a>(
+    record: &'a Record,
+    topic: &'a TopicName,
+    partition: PartitionIndex,
+    form: Embedded,
+) -> Result<RecordView<'a>, ReadError> {
+    let out = |part: &'static str, bytes: &'a Option<Bytes>| {
+        let out = bytes.as_ref().map(|bytes| Out::new(form, bytes));
+        out.transpose().map_err(|reason| ReadError::NotJson {
+            part,
+            topic: topic.clone(),
+            partition,
+            offset: record.offset,
+            reason,
+        })
+    };
+    let headers = record.headers.iter().map(|(name, value)| HeaderView {
+        name: String::from_utf8_lossy(name),
+        value: value.as_deref().map(Out::Base64),
+    });
+    Ok(RecordView {
+        topic: topic.as_str(),
+        key: out("key", &record.key)?,
+        value: out("value", &record.value)?,
+        partition: partition.0,
+        offset: record.offset.0,
+        timestamp: record.timestamp,
+        headers: headers.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Offset;
+
+    use super::*;
+
+    fn record(offset: i64, value: Option<&'static [u8]>) -> Record {
+        Record {
+            offset: Offset(offset),
+            timestamp: 7,
+            key: None,
+            value: value.map(Bytes::from_static),
+            headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"x")))],
+        }
+    }
+
+    async fn json(records: Vec<Record>, form: Embedded) -> (String, usize, Option<ReadError>) {
+        let memory = Memory::new(10_000);
+        let orders = TopicName::new("orders").unwrap();
+        let added = Page::default().add(&memory, form, (&orders, PartitionIndex(2)), records).await;
+        let (page, added, why) = added.unwrap();
+        assert_eq!(page.records(), added);
+        (String::from_utf8(page.into_json().0.to_vec()).unwrap(), added, why)
+    }
+
+    #[tokio::test]
+    async fn a_record_has_its_place_its_time_and_its_headers() {
+        assert_eq!(
+            json(vec![record(5, Some(b"hi")), record(6, None)], Embedded::Binary).await.0,
+            r#"[{"topic":"orders","key":null,"value":"aGk=","partition":2,"offset":5,"timestamp":7,"headers":[{"name":"h","value":"eA=="}]},{"topic":"orders","key":null,"value":null,"partition":2,"offset":6,"timestamp":7,"headers":[{"name":"h","value":"eA=="}]}]"#
+        );
+        assert_eq!(json(vec![], Embedded::Json).await.0, "[]");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_json_is_named_when_its_turn_comes() {
+        let records = vec![record(5, Some(b"{\"a\":1}")), record(6, Some(b"hi"))];
+        let (first, added, why) = json(records, Embedded::Json).await;
+        assert!(first.contains(r#""value":{"a":1}"#) && !first.contains(r#""offset":6"#));
+        let why = why.unwrap().to_string();
+        assert_eq!(added, 1);
+        assert!(why.starts_with("the value at offset 6 of orders-2 is not JSON"), "{why}");
+        assert_eq!(json(vec![record(6, Some(b"hi"))], Embedded::Json).await.0, "[]");
+    }
+
+    #[tokio::test]
+    async fn a_page_holds_memory_for_what_is_in_it() {
+        let memory = Memory::new(2_000);
+        let orders = TopicName::new("orders").unwrap();
+        let part = (&orders, PartitionIndex(0));
+        let records = || vec![record(0, Some(b"hi")), record(1, Some(b"hi"))];
+        let (page, _, _) = Page::default().add(&memory, Embedded::Binary, part, records()).await.unwrap();
+        let (page, _, _) = page.add(&memory, Embedded::Binary, part, records()).await.unwrap();
+        assert!(memory.try_take(2_000).is_err());
+        drop(page);
+        assert!(memory.try_take(2_000).is_ok());
+    }
+}

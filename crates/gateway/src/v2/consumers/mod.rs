@@ -1,0 +1,77 @@
+//! Consumers with a session (`/consumers/…`). Each request stands for itself: any gateway serves it.
+
+mod instances;
+mod offsets;
+mod positions;
+mod records;
+mod shape;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use group::{SessionError, SessionOp};
+use rpc::SessionAnswer;
+
+use crate::{
+    ApiError, App,
+    consumers::{Consumer, ConsumerError},
+    place::At,
+};
+
+const INSTANCE: &str = "/consumers/{group}/instances/{instance}";
+
+/// Those that answer in v2's own media type.
+pub(super) fn routes() -> Router<Arc<App>> {
+    let at = |path: &str| format!("{INSTANCE}{path}");
+    Router::new()
+        .route("/consumers/{group}", post(instances::create))
+        .route(INSTANCE, axum::routing::delete(instances::delete))
+        .route(
+            &at("/subscription"),
+            get(subscriptions::get).post(subscriptions::subscribe).delete(subscriptions::unsubscribe),
+        )
+        .route(&at("/assignments"), get(subscriptions::assignments).post(subscriptions::assign))
+        .route(&at("/positions"), post(positions::seek))
+        .route(&at("/positions/beginning"), post(positions::to_beginning))
+        .route(&at("/positions/end"), post(positions::to_end))
+        .route(&at("/offsets"), get(offsets::committed).post(offsets::commit))
+}
+
+/// The one whose Accept picks the form of the records.
+pub(super) fn records_route() -> Router<Arc<App>> {
+    Router::new().route(&format!("{INSTANCE}/records"), get(records::poll))
+}
+
+impl At {
+    /// The consumer that the path names.
+    fn consumer(&self) -> Consumer {
+        self.consumer_named(self.param("instance"))
+    }
+
+    fn consumer_named(&self, instance: &str) -> Consumer {
+        let host = self.peer.map_or_else(|| "/unknown".to_owned(), |peer| format!("/{peer}"));
+        Consumer { group: self.param("group").to_owned(), instance: instance.to_owned(), client_host: host }
+    }
+
+    async fn ask(&self, consumer: &Consumer, op: SessionOp) -> Result<SessionAnswer, ApiError> {
+        let app = &self.app;
+        let answer = app.coordinators.call(&app.image, &app.nodes, consumer, op).await;
+        answer.map_err(|error| consumer.refused(error))
+    }
+}
+
+impl Consumer {
+    /// What the client is told, with the consumer's name where that is what is wrong.
+    fn refused(&self, error: ConsumerError) -> ApiError {
+        let (group, instance) = (&self.group, &self.instance);
+        match error {
+            ConsumerError::Session(SessionError::Unknown) => ApiError::unknown_instance(group, instance),
+            ConsumerError::Session(SessionError::Exists) => ApiError::instance_exists(group, instance),
+            error => error.into(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use group::RecordFormat;
+use serde::Deserialize;
+
+use crate::{
+    ApiError,
+    consumers::{self, Poll, Polled},
+    negotiate::{self, Embedded, V2, V2_BINARY, V2_JSON},
+    place::{At, Query},
+};
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    /// Milliseconds; it can only make the consumer's own shorter.
+    timeout: Option<i64>,
+    max_bytes: Option<i64>,
+}
+
+const BYTES: usize = 1 << 20;
+const BYTES_MAX: usize = 64 << 20;
+/// The client's name for a poll. One that comes again under the same name gets the same records.
+const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_BYTES_MAX: usize = 256;
+
+pub(super) async fn poll(
+    at: At,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (form, is_media_type) = negotiate::polled_form(&headers)?;
+    let wanted = Poll {
+        format: form.map(|form| match form {
+            Embedded::Binary => RecordFormat::Binary,
+            Embedded::Json => RecordFormat::Json,
+        }),
+        request: request_id(&headers)?,
+        // -1 is the default, as Confluent's clients have it.
+        timeout: wanted.timeout.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis),
+        bytes_max: wanted
+            .max_bytes
+            .filter(|bytes| *bytes >= 0)
+            .map_or(BYTES, |bytes| usize::try_from(bytes).unwrap_or(BYTES_MAX).clamp(1, BYTES_MAX)),
+    };
+    let consumer = at.consumer();
+    let polled = consumers::poll(&at.app, &consumer, &wanted).await;
+    let Polled { format, page, delivery } = polled.map_err(|error| consumer.refused(error))?;
+    metrics::counter!("anabranch_gateway_records_read_total").increment(page.records() as u64);
+    let media_type = match (is_media_type, format) {
+        (false, _) => V2,
+        (true, RecordFormat::Binary) => V2_BINARY,
+        (true, RecordFormat::Json) => V2_JSON,
+    };
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
+    let body = page.into_body();
+    let body = match delivery {
+        Some(delivery) => delivery.of(body),
+        None => body,
+    };
+    Ok((content_type, body).into_response())
+}
+
+fn request_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(REQUEST_ID) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) if text.len() <= REQUEST_ID_BYTES_MAX => Ok(Some(text.to_owned())),
+        Ok(text) => {
+            let message =
+                format!("X-Request-Id has {} bytes, {REQUEST_ID_BYTES_MAX} are the most", text.len());
+            Err(ApiError::bad_request(message))
+        }
+        Err(_) => Err(ApiError::bad_request("X-Request-Id is not plain ASCII")),
+    }
+}

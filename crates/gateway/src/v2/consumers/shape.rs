@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::HeaderMap,
+};
+use bytes::Bytes;
+use domain::PartitionIndex;
+use group::TopicPlace;
+use metadata::Image;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
+
+use crate::{ApiError, App, json_object::JsonObject, limits::Whole, negotiate};
+
+/// A body in one of v2's types; `None` if it is empty.
+pub(super) struct V2Body<T>(pub(super) Option<T>);
+
+/// The same where there must be one.
+pub(super) struct SomeV2Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<std::sync::Arc<App>> for V2Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &std::sync::Arc<App>) -> Result<Self, ApiError> {
+        let headers: HeaderMap = request.headers().clone();
+        let whole = Whole::from_request(request, app).await?;
+        if whole.bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(None));
+        }
+        negotiate::require_v2(&headers)?;
+        parsed(&whole.bytes).map(|body| Self(Some(body)))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<std::sync::Arc<App>> for SomeV2Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &std::sync::Arc<App>) -> Result<Self, ApiError> {
+        match V2Body::from_request(request, app).await?.0 {
+            Some(body) => Ok(Self(body)),
+            None => Err(ApiError::unprocessable("the body is empty")),
+        }
+    }
+}
+
+fn parsed<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    let parsed = serde_json::from_slice::<JsonObject<T>>(bytes);
+    parsed.map(|JsonObject(body)| body).map_err(|e| match e.classify() {
+        Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
+        _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
+    })
+}
+
+/// A partition by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamedPartition {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PartitionList {
+    pub(super) partitions: Vec<JsonObject<NamedPartition>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct PartitionListView {
+    pub(super) partitions: Vec<NamedPartition>,
+}
+
+impl NamedPartition {
+    pub(super) fn place(&self, image: &Image) -> Result<TopicPlace, ApiError> {
+        place(image, &self.topic, self.partition)
+    }
+
+    /// `None`: its topic is not there any more.
+    pub(super) fn of(place: &TopicPlace, image: &Image) -> Option<Self> {
+        let topic = image.topic_by_id(place.topic)?.name.to_string();
+        Some(Self { topic, partition: place.partition.0 })
+    }
+}
+
+impl PartitionList {
+    pub(super) fn places(self, image: &Image) -> Result<BTreeSet<TopicPlace>, ApiError> {
+        self.partitions.iter().map(|JsonObject(partition)| partition.place(image)).collect()
+    }
+}
+
+pub(super) fn place(image: &Image, name: &str, partition: i32) -> Result<TopicPlace, ApiError> {
+    let topic = image.topics.get(name).ok_or_else(|| ApiError::unknown_topic(name))?;
+    let index = PartitionIndex(partition);
+    match topic.partition(index) {
+        Some(_) => Ok(TopicPlace { topic: topic.id, partition: index }),
+        None => Err(ApiError::unknown_partition(name, &partition.to_string())),
+    }
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeSet;
+
+use assign::Partitions;
+use axum::{Json, http::StatusCode};
+use group::{SessionOp, Subscribed, Wanted};
+use rpc::{SessionAnswer, SessionView};
+use serde::{Deserialize, Serialize};
+
+use super::shape::{NamedPartition, PartitionList, PartitionListView, SomeV2Body};
+use crate::{
+    ApiError,
+    consumers::{Consumer, ConsumerError},
+    place::At,
+};
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Subscribe {
+    topics: Option<Vec<String>>,
+    topic_pattern: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SubscriptionView {
+    topics: Vec<String>,
+}
+
+pub(super) async fn subscribe(
+    at: At,
+    SomeV2Body(wanted): SomeV2Body<Subscribe>,
+) -> Result<StatusCode, ApiError> {
+    let wanted = match (wanted.topics, wanted.topic_pattern) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::conflict("topics and topic_pattern exclude each other"));
+        }
+        (None, None) => return Err(ApiError::unprocessable("neither topics nor topic_pattern is given")),
+        (Some(topics), None) => {
+            topics
+                .iter()
+                .try_for_each(|name| domain::TopicName::new(name).map(drop))
+                .map_err(|e| ApiError::unprocessable(e.to_string()))?;
+            Subscribed::Topics(topics.into_iter().collect())
+        }
+        (None, Some(pattern)) => Subscribed::Pattern(pattern),
+    };
+    // Kafka's clients, too, take a subscription to nothing for its end.
+    let op = match &wanted {
+        Subscribed::Topics(topics) if topics.is_empty() => SessionOp::Unsubscribe,
+        _ => SessionOp::Subscribe(wanted),
+    };
+    at.ask(&at.consumer(), op).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn unsubscribe(at: At) -> Result<StatusCode, ApiError> {
+    at.ask(&at.consumer(), SessionOp::Unsubscribe).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn get(at: At) -> Result<Json<SubscriptionView>, ApiError> {
+    let view = at.described(&at.consumer()).await?;
+    let topics = match view.wanted {
+        Wanted::Nothing | Wanted::Partitions(_) => Vec::new(),
+        Wanted::Topics(topics) => topics.into_iter().collect(),
+        Wanted::Pattern(pattern) => {
+            let names =
+                at.image.topics.keys().map(|name| name.as_str()).filter(|name| !name.starts_with("__"));
+            group::matching(&pattern, names).into_iter().map(str::to_owned).collect()
+        }
+    };
+    Ok(Json(SubscriptionView { topics }))
+}
+
+pub(super) async fn assign(
+    at: At,
+    SomeV2Body(wanted): SomeV2Body<PartitionList>,
+) -> Result<StatusCode, ApiError> {
+    let mut partitions = Partitions::new();
+    for place in wanted.places(&at.image)? {
+        partitions.entry(place.topic).or_insert_with(BTreeSet::new).insert(place.partition);
+    }
+    at.ask(&at.consumer(), SessionOp::Assign(partitions)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn assignments(at: At) -> Result<Json<PartitionListView>, ApiError> {
+    let view = at.described(&at.consumer()).await?;
+    let partitions = view.positions.iter().filter_map(|(place, _)| NamedPartition::of(place, &at.image));
+    Ok(Json(PartitionListView { partitions: partitions.collect() }))
+}
+
+impl At {
+    pub(super) async fn described(&self, consumer: &Consumer) -> Result<SessionView, ApiError> {
+        match self.ask(consumer, SessionOp::Describe).await? {
+            SessionAnswer::Described(view) => Ok(view),
+            other => Err(ConsumerError::Unknown(format!("the coordinator answered {other:?}")).into()),
+        }
+    }
+}
