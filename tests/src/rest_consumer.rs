@@ -103,10 +103,7 @@ impl RestConsumer {
         let (status, answer) = rest.send(Method::GET, &self.path("/offsets"), V2, V2, body).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         let offsets = answer["offsets"].as_array().cloned().unwrap_or_default();
-        offsets
-            .iter()
-            .map(|o| (o["partition"].as_i64().unwrap(), o["offset"].as_i64().unwrap()))
-            .collect()
+        offsets.iter().map(|o| (o["partition"].as_i64().unwrap(), o["offset"].as_i64().unwrap())).collect()
     }
 
     /// The partitions that it has.

@@ -77,7 +77,10 @@ async fn a_poll_that_repeats_its_request_id_gets_the_same_records_from_any_gatew
     assert!(!first.is_empty());
     assert_eq!(consumer.poll_as(&b, "r1").await, first);
     assert_eq!(consumer.poll_as(&a, "r1").await, first);
-    assert!(consumer.committed(&a, "t", 2).await.values().all(|offset| *offset == 0), "nothing is acknowledged");
+    assert!(
+        consumer.committed(&a, "t", 2).await.values().all(|offset| *offset == 0),
+        "nothing is acknowledged"
+    );
     let mut all = first;
     let mut polls = 1;
     while all.len() < 10 {

@@ -4,12 +4,11 @@ use group::{OFFSETS_TOPIC, SessionCall, SessionError, SessionOp};
 use metadata::Image;
 use rpc::{SessionAnswer, SessionCallError, SessionClient, WatchedImage};
 use tokio::time::{Instant, timeout_at};
-use wire::{ResponseError, StrBytes, messages::FindCoordinatorRequest};
+use wire::ResponseError;
 
 use super::{Consumer, ConsumerError};
 use crate::{
-    kafka::seat,
-    leader::Nodes,
+    kafka::{Backend, seat},
     routing::{Backoff, Route, RouteError, Target, moved, route},
 };
 
@@ -23,23 +22,21 @@ pub(crate) struct Coordinators {
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long one attempt may take: a coordinator commits what it decides.
 const ATTEMPT_MAX: Duration = Duration::from_secs(6);
-/// How long the topic that groups live in is waited for.
-const TOPIC_MAX: Duration = Duration::from_secs(5);
 
 impl Coordinators {
     pub(crate) async fn call(
         &self,
-        image: &WatchedImage,
-        nodes: &Nodes,
+        backend: &Backend,
         consumer: &Consumer,
         op: SessionOp,
     ) -> Result<SessionAnswer, ConsumerError> {
+        let image = &backend.image;
         let call = SessionCall { group: consumer.group.clone(), instance: consumer.instance.clone(), op };
         let deadline = Instant::now() + PATIENCE;
         let mut backoff = Backoff::new();
         let mut lost = false;
         if seat(&image.load(), &call.group).is_none() {
-            make_topic(image, nodes, &call.group).await;
+            backend.make_offsets_topic(&call.group).await;
         }
         loop {
             let seated = seat(&image.load(), &call.group);
@@ -146,23 +143,4 @@ fn grpc_address(image: &Image, target: Target) -> Option<String> {
     route(image, target).ok()?;
     let leader = image.topic_by_id(target.topic)?.partition(target.partition)?.leader?;
     image.nodes.get(&leader).map(|node| node.http.to_string())
-}
-
-/// The topic that groups live in is made when a node is asked for the first one.
-async fn make_topic(image: &WatchedImage, nodes: &Nodes, group: &str) {
-    if image.load().topics.contains_key(OFFSETS_TOPIC) {
-        return;
-    }
-    let keys = vec![StrBytes::from_string(group.to_owned())];
-    let request = FindCoordinatorRequest::default().with_coordinator_keys(keys);
-    let making = async {
-        for node in image.load().active_nodes() {
-            match nodes.call(&node.kafka.to_string(), request.clone(), Duration::ZERO).await {
-                Ok(_) => break,
-                Err(error) => tracing::warn!(%error, "a node did not make the topic of groups"),
-            }
-        }
-        image.wait_for(|image| seat(image, group).is_some()).await;
-    };
-    let _ = tokio::time::timeout(TOPIC_MAX, making).await;
 }

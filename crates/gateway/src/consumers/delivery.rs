@@ -46,7 +46,7 @@ impl Drop for Delivery {
         // The connection may end with the runtime.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(error) = app.coordinators.call(&app.image, &app.nodes, &consumer, op).await {
+                if let Err(error) = app.coordinators.call(&app.backend, &consumer, op).await {
                     tracing::debug!(%error, "records that were not delivered could not be taken back");
                 }
             });

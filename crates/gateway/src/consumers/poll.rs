@@ -81,7 +81,7 @@ pub(crate) async fn poll(
             // From here on it may be that the coordinator takes them for delivered.
             let delivery = Delivery::new(app, consumer, begun.poll);
             let end = EndPoll { poll: begun.poll, began: read.began, delivered: read.delivered };
-            match app.coordinators.call(&app.image, &app.nodes, consumer, SessionOp::EndPoll(end)).await {
+            match app.coordinators.call(&app.backend, consumer, SessionOp::EndPoll(end)).await {
                 Ok(_) if delivers => {
                     return Ok(Polled { format, page: read.page, delivery: Some(delivery) });
                 }
@@ -114,7 +114,7 @@ async fn begin(
 ) -> Result<PollBegun, ConsumerError> {
     let begin = BeginPoll { request: wanted.request.clone(), format: wanted.format, again };
     let op = SessionOp::BeginPoll(begin);
-    match app.coordinators.call(&app.image, &app.nodes, consumer, op).await? {
+    match app.coordinators.call(&app.backend, consumer, op).await? {
         SessionAnswer::PollBegun(begun) => Ok(begun),
         other => Err(ConsumerError::Unknown(format!("the coordinator answered {other:?}"))),
     }

@@ -1,7 +1,6 @@
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ::metadata::Image;
-use group::OFFSETS_TOPIC;
 use transport::Reply;
 use wire::{
     BrokerId, FrameError, RequestFrame, ResponseError, StrBytes,
@@ -12,11 +11,7 @@ use super::{VIRTUAL, admin::Refused, coordinator::seat, front::Front, reply::lat
 
 /// One request may be about many groups from this version on.
 const WITH_KEYS: i16 = 4;
-/// The newest version that asks for one key: any node makes the internal topic when it hears of a group.
-const ONE_KEY: i16 = 3;
 const GROUP: i8 = 0;
-/// How long the internal topic is waited for.
-const TOPIC_MAX: Duration = Duration::from_secs(5);
 
 pub(super) fn handle(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, FrameError> {
     let (front, request, version) = (front.clone(), frame.decode_body()?, frame.version);
@@ -26,7 +21,7 @@ pub(super) fn handle(front: &Arc<Front>, frame: &RequestFrame) -> Result<Reply, 
 async fn answer(front: &Front, request: FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let keys = if version >= WITH_KEYS { request.coordinator_keys } else { vec![request.key] };
     if request.key_type == GROUP && !keys.is_empty() {
-        made(front, &keys[0]).await;
+        front.backend.make_offsets_topic(&keys[0]).await;
     }
     let image = front.backend.image.load();
     let found = keys.into_iter().map(|key| {
@@ -44,27 +39,6 @@ async fn answer(front: &Front, request: FindCoordinatorRequest, version: i16) ->
         .with_node_id(one.node_id)
         .with_host(one.host)
         .with_port(one.port)
-}
-
-/// The topic that groups live in is made when the first one is looked for.
-async fn made(front: &Front, group: &StrBytes) {
-    let is_there = |image: &Image| image.topics.contains_key(OFFSETS_TOPIC);
-    let image = front.backend.image.load();
-    if is_there(&image) {
-        return;
-    }
-    let request = FindCoordinatorRequest::default().with_key(group.clone());
-    let making = async {
-        for node in image.active_nodes() {
-            let address = node.kafka.to_string();
-            match front.backend.upstream.call(&address, request.clone(), ONE_KEY, TOPIC_MAX).await {
-                Ok(_) => break,
-                Err(error) => tracing::debug!(%error, "a node did not make the topic of groups"),
-            }
-        }
-        front.backend.image.wait_for(|image| seat(image, group).is_some()).await;
-    };
-    let _ = tokio::time::timeout(TOPIC_MAX, making).await;
 }
 
 /// Whether somebody coordinates it; through us it is always us.

@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Live {
-    fn until(until_ms: u64) -> Self {
-        Self { until_ms, spots: Default::default(), poll: None, commit_ms: None }
+    fn until(until_ms: u64, is_inherited: bool) -> Self {
+        Self { until_ms, spots: Default::default(), poll: None, commit_ms: None, is_inherited }
     }
 }
 
@@ -20,7 +20,10 @@ impl Group {
         let until_ms = turn.after(turn.config.rest_session_ms);
         match self.sessions.live.get_mut(instance) {
             Some(live) => live.until_ms = until_ms,
-            None => drop(self.sessions.live.insert(instance.into(), Live::until(until_ms))),
+            None => {
+                let is_inherited = self.sessions.kept.contains_key(instance);
+                self.sessions.live.insert(instance.into(), Live::until(until_ms, is_inherited));
+            }
         }
         self.bind_watch(instance, &record.member);
     }
@@ -36,7 +39,8 @@ impl Group {
     pub(crate) fn renew_sessions(&mut self, now_ms: u64, config: &GroupConfig) {
         let until_ms = deadline(now_ms, config.rest_session_ms);
         for (instance, record) in self.sessions.kept.clone() {
-            let live = self.sessions.live.entry(instance.clone()).or_insert_with(|| Live::until(until_ms));
+            let live =
+                self.sessions.live.entry(instance.clone()).or_insert_with(|| Live::until(until_ms, true));
             live.until_ms = until_ms;
             self.bind_watch(&instance, &record.member);
         }

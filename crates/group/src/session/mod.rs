@@ -42,6 +42,8 @@ struct Live {
     poll: Option<Poll>,
     /// When to write what was acknowledged.
     commit_ms: Option<u64>,
+    /// Another coordinator was polled last: what its client may be working on is not known.
+    is_inherited: bool,
 }
 
 /// How far a consumer is in a partition.

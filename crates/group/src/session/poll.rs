@@ -39,6 +39,7 @@ impl Group {
             (None, _) => {}
         }
         let number = turn.moment.fresh.as_u64_pair().1;
+        live.is_inherited = false;
         live.poll = Some(Poll { number, request: begin.request.clone(), delivered: Vec::new() });
         if record.options.auto_commit && self.is_dirty(turn, instance) {
             let due_ms = turn.now_ms().saturating_add(AUTO_COMMIT_MS);

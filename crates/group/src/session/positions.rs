@@ -209,7 +209,11 @@ impl Group {
         instance: &str,
         record: &SessionRecord,
     ) -> BTreeSet<TopicPlace> {
-        let spots = self.sessions.live.get(instance).into_iter().flat_map(|live| &live.spots);
+        let live = self.sessions.live.get(instance);
+        if live.is_none_or(|live| live.is_inherited) {
+            return places_of(&self.held(turn, record));
+        }
+        let spots = live.into_iter().flat_map(|live| &live.spots);
         let is_busy = |(place, spot): &(&TopicPlace, &Spot)| match record.options.auto_commit {
             true => spot.next != spot.acknowledged,
             false => self.kept_position(turn, record, **place) != Some(spot.next),

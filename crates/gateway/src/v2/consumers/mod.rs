@@ -59,7 +59,7 @@ impl At {
 
     async fn ask(&self, consumer: &Consumer, op: SessionOp) -> Result<SessionAnswer, ApiError> {
         let app = &self.app;
-        let answer = app.coordinators.call(&app.image, &app.nodes, consumer, op).await;
+        let answer = app.coordinators.call(&app.backend, consumer, op).await;
         answer.map_err(|error| consumer.refused(error))
     }
 }

@@ -5,6 +5,7 @@ mod client;
 mod consumer;
 mod events;
 mod random;
+mod rest;
 mod world;
 
 use self::world::{Mix, World};
