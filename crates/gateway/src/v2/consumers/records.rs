@@ -67,7 +67,7 @@ pub(super) async fn poll(
 fn request_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(REQUEST_ID) else { return Ok(None) };
     match value.to_str() {
-        Ok(text) if text.is_empty() => Ok(None),
+        Ok("") => Ok(None),
         Ok(text) if text.len() <= REQUEST_ID_BYTES_MAX => Ok(Some(text.to_owned())),
         Ok(text) => {
             let message =

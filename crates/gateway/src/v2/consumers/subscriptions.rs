@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use assign::Partitions;
 use axum::{Json, http::StatusCode};
 use group::{SessionOp, Subscribed, Wanted};
@@ -77,7 +75,7 @@ pub(super) async fn assign(
 ) -> Result<StatusCode, ApiError> {
     let mut partitions = Partitions::new();
     for place in wanted.places(&at.image)? {
-        partitions.entry(place.topic).or_insert_with(BTreeSet::new).insert(place.partition);
+        partitions.entry(place.topic).or_default().insert(place.partition);
     }
     at.ask(&at.consumer(), SessionOp::Assign(partitions)).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -59,7 +59,7 @@ impl World {
         let mut random = Random(seed);
         let made = |n: u64| Rest {
             name: format!("r{n}"),
-            auto_commit: n % 2 == 0,
+            auto_commit: n.is_multiple_of(2),
             made: false,
             polls: 0,
             under_way: None,
