@@ -2,35 +2,38 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    Json, Router,
-    routing::{get, post},
-};
+use axum::Json;
 use domain::{NodeId, PartitionIndex};
 use metadata::{ElectionKind, Partition};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     ApiError, App,
     app::CONTROLLER_MAX,
+    openapi::{ADMIN, Changed, ChangedBy, Found, Shown, V2TopicPath},
     place::{At, JsonBody},
 };
 
-pub(crate) fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/admin/v1/nodes", get(nodes))
-        .route("/admin/v1/controllers", get(controllers))
-        .route("/admin/v1/topics/{topic}/partitions", get(partitions))
-        .route("/admin/v1/topics/{topic}/elections", post(elect))
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(nodes))
+        .routes(routes!(controllers))
+        .routes(routes!(partitions))
+        .routes(routes!(elect))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Nodes)]
 struct NodeList {
     nodes: Vec<NodeView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Node)]
 struct NodeView {
+    #[schema(value_type = i32)]
     node_id: NodeId,
     state: String,
     epoch: i64,
@@ -42,6 +45,14 @@ struct NodeView {
     replicas: usize,
 }
 
+/// The storage nodes, and what they carry.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/nodes",
+    operation_id = "listNodes",
+    tag = ADMIN,
+    responses((status = 200, description = "As asked.", body = NodeList), Shown),
+)]
 async fn nodes(at: At) -> Json<NodeList> {
     let mut counts: BTreeMap<NodeId, (usize, usize)> = BTreeMap::new();
     for partition in at.image.topics.values().flat_map(|t| t.partitions.iter()) {
@@ -68,24 +79,34 @@ async fn nodes(at: At) -> Json<NodeList> {
     Json(NodeList { nodes: nodes.collect() })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Partitions)]
 struct PartitionList {
     partitions: Vec<PartitionView>,
 }
 
 /// A partition as the controller has it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Partition)]
 struct PartitionView {
+    #[schema(value_type = i32)]
     partition: PartitionIndex,
+    #[schema(value_type = Option<i32>)]
     leader: Option<NodeId>,
     leader_epoch: i32,
+    #[schema(value_type = Vec<i32>)]
     replicas: Vec<NodeId>,
+    #[schema(value_type = Vec<i32>)]
     in_sync: Vec<NodeId>,
     /// Out of the ISR, but nothing was committed without them (KIP-966).
+    #[schema(value_type = Vec<i32>)]
     eligible: Vec<NodeId>,
     /// The last that were in sync, while nobody leads: one of them has to come back.
+    #[schema(value_type = Vec<i32>)]
     last_known: Vec<NodeId>,
+    #[schema(value_type = Vec<i32>)]
     adding: Vec<NodeId>,
+    #[schema(value_type = Vec<i32>)]
     removing: Vec<NodeId>,
     /// So many must be in sync for acks=all.
     min_in_sync: u32,
@@ -111,36 +132,59 @@ impl PartitionView {
     }
 }
 
+/// The partitions of a topic as the controller has them.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/topics/{topic}/partitions",
+    operation_id = "describePartitions",
+    tag = ADMIN,
+    params(V2TopicPath),
+    responses((status = 200, description = "As asked.", body = PartitionList), Found),
+)]
 async fn partitions(at: At) -> Result<Json<PartitionList>, ApiError> {
     let partitions = at.topic()?.numbered().map(|(index, partition)| PartitionView::new(index, partition));
     Ok(Json(PartitionList { partitions: partitions.collect() }))
 }
 
 /// Leaders at an operator's word (KIP-460).
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Elect {
     /// All of the topic's, if none is named.
     #[serde(default)]
+    #[schema(value_type = Vec<i32>)]
     partitions: Vec<PartitionIndex>,
     /// Any live replica where nobody leads, though records may be lost; else the preferred leaders.
     #[serde(default)]
     unclean: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Elections)]
 struct ElectionList {
     elections: Vec<ElectionView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Election)]
 struct ElectionView {
+    #[schema(value_type = i32)]
     partition: PartitionIndex,
     elected: bool,
     /// Why not.
     message: Option<String>,
 }
 
+/// Elects leaders: the preferred ones, or any live ones where nobody leads, though records may be lost.
+#[utoipa::path(
+    post,
+    path = "/admin/v1/topics/{topic}/elections",
+    operation_id = "electLeaders",
+    tag = ADMIN,
+    params(V2TopicPath),
+    request_body = Elect,
+    responses((status = 200, description = "As asked.", body = ElectionList), ChangedBy),
+)]
 async fn elect(at: At, JsonBody(wanted): JsonBody<Elect>) -> Result<Json<ElectionList>, ApiError> {
     let topic = at.topic()?;
     let numbers = match wanted.partitions.is_empty() {
@@ -159,12 +203,14 @@ async fn elect(at: At, JsonBody(wanted): JsonBody<Elect>) -> Result<Json<Electio
     Ok(Json(ElectionList { elections: elections.collect() }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Controllers)]
 struct ControllerList {
     controllers: Vec<ControllerView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Controller)]
 struct ControllerView {
     /// As text: it may be larger than a number in JSON is safe to be.
     raft_id: String,
@@ -174,6 +220,14 @@ struct ControllerView {
     leader: bool,
 }
 
+/// The controllers, and which of them leads.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/controllers",
+    operation_id = "listControllers",
+    tag = ADMIN,
+    responses((status = 200, description = "As asked.", body = ControllerList), Changed),
+)]
 async fn controllers(at: At) -> Result<Json<ControllerList>, ApiError> {
     let described = at.app.controller.describe_controllers(CONTROLLER_MAX).await?;
     let controllers = described.into_iter().map(|c| ControllerView {

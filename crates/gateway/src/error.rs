@@ -31,6 +31,7 @@ use group::SessionError;
 use metadata::RefusalKind;
 use rpc::ControllerError;
 use serde::Serialize;
+use utoipa::ToSchema;
 use wire::ResponseError;
 
 use crate::{
@@ -46,10 +47,12 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// How an error stands in an answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorBody {
     error_code: u32,
-    message: &'a str,
+    message: String,
 }
 
 impl ApiError {
@@ -128,8 +131,8 @@ impl ApiError {
         Self::plain(StatusCode::METHOD_NOT_ALLOWED, message)
     }
 
-    pub(crate) fn body(&self) -> impl Serialize {
-        Body { error_code: self.code, message: &self.message }
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error_code: self.code, message: self.message.clone() }
     }
 }
 

@@ -18,6 +18,9 @@ mod leader;
 mod limits;
 mod negotiate;
 mod offsets;
+mod openapi;
+#[cfg(test)]
+mod openapi_tests;
 mod page;
 mod place;
 mod producer;

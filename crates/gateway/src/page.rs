@@ -7,6 +7,7 @@ use bytes::Bytes;
 use domain::{PartitionIndex, TopicName};
 use records::Record;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     ApiError,
@@ -25,21 +26,29 @@ pub(crate) struct Page {
     held: Option<Held>,
 }
 
-#[derive(Serialize)]
-struct RecordView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2Record)]
+pub(crate) struct RecordView<'a> {
+    #[schema(value_type = String)]
     topic: &'a str,
+    #[schema(value_type = Value)]
     key: Option<Out<'a>>,
+    #[schema(value_type = Value)]
     value: Option<Out<'a>>,
     partition: i32,
     offset: i64,
     timestamp: i64,
+    #[schema(value_type = Vec<HeaderView<'static>>)]
     headers: Vec<HeaderView<'a>>,
 }
 
 /// As v3 writes them. A name that is not UTF-8 is shown as well as it can be.
-#[derive(Serialize)]
-struct HeaderView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2Header)]
+pub(crate) struct HeaderView<'a> {
+    #[schema(value_type = String)]
     name: Cow<'a, str>,
+    #[schema(value_type = Value)]
     value: Option<Out<'a>>,
 }
 

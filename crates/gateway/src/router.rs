@@ -9,24 +9,35 @@ use axum::{
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use telemetry::{Health, Metrics, health_routes};
+use telemetry::{Health, Metrics};
 use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{ApiError, App, admin, limits::in_flight, v2, v3};
+use crate::{
+    ApiError, App, admin,
+    limits::in_flight,
+    openapi::{self, Document},
+    v2, v3,
+};
 
 /// The whole REST interface.
 pub(crate) fn router(app: Arc<App>, health: Health, metrics: Metrics) -> Router {
     let served = Arc::new(Semaphore::new(app.limits.requests_max));
     // Whether the process lives and is ready can be asked however much it serves.
-    let routes = Router::new()
+    let document = Document::default();
+    let (routes, described) = OpenApiRouter::with_openapi(openapi::outline())
         .merge(v2::routes())
         .merge(v3::routes())
         .merge(admin::routes())
         .with_state(app)
         .layer(from_fn_with_state(served, in_flight))
-        .merge(health_routes(health, metrics))
+        .merge(openapi::health::routes(health, metrics))
+        .merge(OpenApiRouter::new().routes(routes!(openapi::serve)).with_state(document.clone()))
+        .split_for_parts();
+    document.set(&described);
+    let routes = routes
         .fallback(async |method: Method, uri: Uri| ApiError::not_found(&method, &uri))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             ApiError::method_not_allowed(&method, &uri)

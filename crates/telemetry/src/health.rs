@@ -31,6 +31,14 @@ impl Health {
         *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = state;
     }
 
+    /// What `/readyz` answers.
+    pub fn readiness(&self) -> (StatusCode, String) {
+        match self.check() {
+            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        }
+    }
+
     pub fn check(&self) -> Result<(), String> {
         self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
@@ -60,6 +68,11 @@ impl Metrics {
         });
         installed.clone().map(Metrics).map_err(MetricsError)
     }
+
+    /// All of them, as Prometheus reads them.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
 }
 
 /// `/livez`, `/readyz` and `/metrics`. None of them asks another service.
@@ -67,17 +80,11 @@ pub fn health_routes(health: Health, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(health))
-        .route(
-            "/metrics",
-            get(async |State(Metrics(handle)): State<Metrics>| handle.render()).with_state(metrics),
-        )
+        .route("/metrics", get(async |State(metrics): State<Metrics>| metrics.render()).with_state(metrics))
 }
 
 async fn readyz(State(health): State<Health>) -> impl IntoResponse {
-    match health.check() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
-    }
+    health.readiness()
 }
 
 /// Serves [`health_routes`] until the future ends.

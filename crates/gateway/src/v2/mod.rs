@@ -9,31 +9,48 @@ mod topics;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Json,
     extract::Request,
     http::{HeaderValue, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
-    routing::get,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{App, negotiate};
+use crate::{
+    App, negotiate,
+    openapi::{V2, V2Shown},
+};
 
-pub(crate) fn routes() -> Router<Arc<App>> {
-    let negotiated = Router::new()
-        .route("/", get(async || Json(json!({}))))
-        .route("/brokers", get(topics::brokers))
-        .route("/topics", get(topics::list))
-        .route("/topics/{topic}", get(topics::get).post(produce::to_topic))
-        .route("/topics/{topic}/partitions", get(topics::partitions))
-        .route("/topics/{topic}/partitions/{partition}", get(topics::partition).post(produce::to_partition))
-        .route("/topics/{topic}/partitions/{partition}/offsets", get(topics::offsets))
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    let negotiated = OpenApiRouter::new()
+        .routes(routes!(root))
+        .routes(routes!(topics::brokers))
+        .routes(routes!(topics::list))
+        .routes(routes!(topics::get, produce::to_topic))
+        .routes(routes!(topics::partitions))
+        .routes(routes!(topics::partition, produce::to_partition))
+        .routes(routes!(topics::offsets))
         .merge(consumers::routes())
         .layer(from_fn(negotiated));
     // Accept says in which form records are to come, which is for the handler to know.
-    let records = Router::new().route("/topics/{topic}/partitions/{partition}/records", get(read::records));
-    negotiated.merge(records).merge(consumers::records_route())
+    negotiated.merge(OpenApiRouter::new().routes(routes!(read::records))).merge(consumers::records_route())
+}
+
+/// Nothing: a client finds out by this that it has found a proxy.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "v2GetRoot",
+    tag = V2,
+    responses(
+        (status = 200, description = "An empty object.", body = Object, content_type = "application/vnd.kafka.v2+json"),
+        V2Shown,
+    ),
+)]
+async fn root() -> Json<Value> {
+    Json(json!({}))
 }
 
 /// Refuses a client that would not take v2's media type, and gives the answer that type.

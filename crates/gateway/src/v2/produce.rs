@@ -4,6 +4,7 @@ use axum::{Json, http::HeaderMap};
 use domain::PartitionIndex;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{error::Category, value::RawValue};
+use utoipa::ToSchema;
 
 use super::embedded::bytes_of;
 use crate::{
@@ -11,57 +12,97 @@ use crate::{
     json_object::JsonObject,
     limits::Whole,
     negotiate::{Embedded, produced_form},
+    openapi::{V2, V2PartitionPath, V2Produced, V2TopicPath},
     place::At,
     producer::{OutRecord, ProduceError, Receipt, TopicRules, now_ms},
     routing::Target,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2Produce)]
 #[serde(deny_unknown_fields)]
-struct Body<'a> {
+pub(crate) struct Body<'a> {
     #[serde(borrow)]
+    #[schema(value_type = Vec<Entry<'static>>, min_items = 1)]
     records: Vec<JsonObject<Entry<'a>>>,
     // Confluent's clients send these along; binary and JSON have no schemas.
     #[serde(default, rename = "key_schema")]
+    #[schema(value_type = Value)]
     _key_schema: IgnoredAny,
     #[serde(default, rename = "key_schema_id")]
+    #[schema(value_type = Value)]
     _key_schema_id: IgnoredAny,
     #[serde(default, rename = "value_schema")]
+    #[schema(value_type = Value)]
     _value_schema: IgnoredAny,
     #[serde(default, rename = "value_schema_id")]
+    #[schema(value_type = Value)]
     _value_schema_id: IgnoredAny,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2ProduceRecord)]
 #[serde(deny_unknown_fields)]
-struct Entry<'a> {
+pub(crate) struct Entry<'a> {
+    /// JSON, or base64, as the body's type says.
     #[serde(borrow)]
+    #[schema(value_type = Value, required = false)]
     key: Option<&'a RawValue>,
-    /// Required, though it may be null: a misspelled one must not become a tombstone.
+    /// As the key. Required, though it may be null: a misspelled one must not become a tombstone.
     #[serde(borrow)]
+    #[schema(value_type = Value)]
     value: &'a RawValue,
     partition: Option<i32>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2Produced)]
 pub(crate) struct Produced {
     offsets: Vec<Place>,
     key_schema_id: Option<i32>,
     value_schema_id: Option<i32>,
 }
 
-#[derive(Serialize)]
-struct Place {
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2ProducedPlace)]
+pub(crate) struct Place {
+    #[schema(value_type = i32)]
     partition: PartitionIndex,
     offset: Option<i64>,
     error_code: Option<u32>,
     error: Option<String>,
 }
 
+/// Writes records to the partitions of their keys, or to those that they name.
+#[utoipa::path(
+    post,
+    path = "/topics/{topic}",
+    operation_id = "v2ProduceToTopic",
+    tag = V2,
+    params(V2TopicPath),
+    request_body(content(
+        (Body<'static> = "application/vnd.kafka.binary.v2+json"),
+        (Body<'static> = "application/vnd.kafka.json.v2+json"),
+    )),
+    responses((status = 200, description = "The place of each record, or why it has none.", body = Produced, content_type = "application/vnd.kafka.v2+json"), V2Produced),
+)]
 pub(crate) async fn to_topic(at: At, headers: HeaderMap, body: Whole) -> Result<Json<Produced>, ApiError> {
     produce(&at, &headers, None, &body).await
 }
 
+/// Writes records to one partition.
+#[utoipa::path(
+    post,
+    path = "/topics/{topic}/partitions/{partition}",
+    operation_id = "v2ProduceToPartition",
+    tag = V2,
+    params(V2PartitionPath),
+    request_body(content(
+        (Body<'static> = "application/vnd.kafka.binary.v2+json"),
+        (Body<'static> = "application/vnd.kafka.json.v2+json"),
+    )),
+    responses((status = 200, description = "The place of each record, or why it has none.", body = Produced, content_type = "application/vnd.kafka.v2+json"), V2Produced),
+)]
 pub(crate) async fn to_partition(
     at: At,
     headers: HeaderMap,

@@ -6,23 +6,29 @@ use axum::{
 };
 use domain::Offset;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     ApiError, negotiate,
     offsets::ends,
-    page::Page,
+    openapi::{V2, V2PartitionPath, V2Read},
+    page::{Page, RecordView},
     place::{At, Query},
     reader::{self, Read, ReadError},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(crate) struct Wanted {
     /// Required: nobody means "from the beginning" by forgetting it.
+    #[param(minimum = 0)]
     offset: i64,
-    /// Milliseconds.
+    /// How long to wait for a first record, in milliseconds; longer than 30 s is 30 s.
     #[serde(default = "timeout_default")]
+    #[param(default = timeout_default)]
     timeout: u64,
+    /// More than 64 MiB is 64 MiB.
     #[serde(default = "max_bytes_default")]
+    #[param(default = max_bytes_default)]
     max_bytes: usize,
 }
 
@@ -38,6 +44,18 @@ fn max_bytes_default() -> usize {
 }
 
 /// Records from an offset on. The memory that the answer takes is counted once it is there: a request that waits holds none.
+#[utoipa::path(
+    get,
+    path = "/topics/{topic}/partitions/{partition}/records",
+    operation_id = "v2ReadRecords",
+    tag = V2,
+    params(V2PartitionPath, Wanted),
+    responses((status = 200, description = "At least one record, if there is any.", content(
+            (Vec<RecordView<'static>> = "application/vnd.kafka.binary.v2+json"),
+            (Vec<RecordView<'static>> = "application/vnd.kafka.json.v2+json"),
+            (Vec<RecordView<'static>> = "application/vnd.kafka.v2+json"),
+        )), V2Read),
+)]
 pub(crate) async fn records(
     at: At,
     Query(wanted): Query<Wanted>,

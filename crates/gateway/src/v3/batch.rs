@@ -8,18 +8,60 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 use super::{
     intake::{Intake, Report, Taken},
-    record,
+    record::{self, Entry},
 };
-use crate::{ApiError, json_object::JsonObject, limits::Whole, negotiate, place::At, producer::now_ms};
+use crate::{
+    ApiError,
+    json_object::JsonObject,
+    limits::Whole,
+    negotiate,
+    openapi::{Produced, TopicPath, V3},
+    place::At,
+    producer::now_ms,
+};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProduceBatch)]
 #[serde(deny_unknown_fields)]
 struct Batch<'a> {
     #[serde(borrow)]
+    #[schema(value_type = Vec<Identified>, min_items = 1)]
     entries: Vec<&'a RawValue>,
+}
+
+/// A record with an id.
+struct Identified;
+
+impl PartialSchema for Identified {
+    fn schema() -> RefOr<Schema> {
+        let mut record = Entry::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut record {
+            let id = ObjectBuilder::new().schema_type(Type::String).pattern(Some(ID_PATTERN)).build();
+            object.properties.insert("id".to_owned(), id.into());
+            object.required.push("id".to_owned());
+        }
+        record
+    }
+}
+
+impl ToSchema for Identified {
+    fn name() -> Cow<'static, str> {
+        "ProduceBatchEntry".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Entry::schemas(schemas);
+    }
 }
 
 #[derive(Deserialize)]
@@ -28,20 +70,23 @@ struct Named<'a> {
     id: Option<Cow<'a, str>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProduceBatchOutcomes)]
 pub(crate) struct Outcomes {
     successes: Vec<Success>,
     failures: Vec<Failure>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProduceBatchSuccess)]
 struct Success {
     id: String,
     #[serde(flatten)]
     report: Report,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProduceBatchFailure)]
 struct Failure {
     id: String,
     error_code: u32,
@@ -49,7 +94,18 @@ struct Failure {
 }
 
 const ID_CHARACTERS_MAX: usize = 80;
+const ID_PATTERN: &str = "^[A-Za-z0-9_-]{1,80}$";
 
+/// A few records with names, each with its own outcome.
+#[utoipa::path(
+    post,
+    path = "/v3/clusters/{cluster}/topics/{topic}/records:batch",
+    operation_id = "produceRecordsBatch",
+    tag = V3,
+    params(TopicPath),
+    request_body = Batch,
+    responses((status = 207, description = "What became of each.", body = Outcomes), Produced),
+)]
 pub(crate) async fn produce(
     at: At,
     headers: HeaderMap,
@@ -82,10 +138,10 @@ fn take(at: &At, intake: &mut Intake, entry: &RawValue) -> Result<Taken, ApiErro
     intake.take(asked, held, now)
 }
 
-type Entry<'a> = (Cow<'a, str>, &'a RawValue);
+type NamedEntry<'a> = (Cow<'a, str>, &'a RawValue);
 
 /// The entries with their ids. What is wrong with an id is wrong with the whole batch: its entry could not be reported on.
-fn entries(body: &[u8], entries_max: usize) -> Result<Vec<Entry<'_>>, ApiError> {
+fn entries(body: &[u8], entries_max: usize) -> Result<Vec<NamedEntry<'_>>, ApiError> {
     let JsonObject(batch): JsonObject<Batch<'_>> = serde_json::from_slice(body)
         .map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))?;
     if batch.entries.is_empty() {

@@ -1,10 +1,15 @@
 use axum::Json;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shape::{List, Object, Related};
-use crate::place::At;
+use super::shape::{List, Related, Resource};
+use crate::{
+    openapi::{ClusterPath, Found, Shown, V3},
+    place::At,
+};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaCluster)]
 pub(crate) struct ClusterView {
     cluster_id: String,
     brokers: Related,
@@ -14,15 +19,32 @@ pub(crate) struct ClusterView {
     partition_reassignments: Related,
 }
 
-pub(crate) async fn list(at: At) -> Json<List<Object<ClusterView>>> {
+/// The one cluster that there is.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters",
+    operation_id = "listKafkaClusters",
+    tag = V3,
+    responses((status = 200, description = "As asked.", body = List<Resource<ClusterView>>), Shown),
+)]
+pub(crate) async fn list(at: At) -> Json<List<Resource<ClusterView>>> {
     Json(at.links().clusters("KafkaClusterList", vec![cluster_view(&at)]))
 }
 
-pub(crate) async fn get(at: At) -> Json<Object<ClusterView>> {
+/// The cluster.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}",
+    operation_id = "getKafkaCluster",
+    tag = V3,
+    params(ClusterPath),
+    responses((status = 200, description = "As asked.", body = Resource<ClusterView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Json<Resource<ClusterView>> {
     Json(cluster_view(&at))
 }
 
-fn cluster_view(at: &At) -> Object<ClusterView> {
+fn cluster_view(at: &At) -> Resource<ClusterView> {
     let links = at.links();
     let view = ClusterView {
         cluster_id: at.cluster.to_string(),

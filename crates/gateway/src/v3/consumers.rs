@@ -3,15 +3,18 @@
 use axum::{Json, http::StatusCode};
 use domain::PartitionIndex;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shape::{Links, List, Object, Related, group_path, segment};
+use super::shape::{Links, List, Related, Resource, group_path, segment};
 use crate::{
     ApiError,
     groups::{Group, Member},
+    openapi::{AssignmentPath, ConsumerPath, Found, GroupPath, V3},
     place::At,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaConsumer)]
 pub(crate) struct ConsumerView {
     cluster_id: String,
     consumer_group_id: String,
@@ -21,30 +24,59 @@ pub(crate) struct ConsumerView {
     assignments: Related,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaConsumerAssignment)]
 pub(crate) struct AssignmentView {
     cluster_id: String,
     consumer_group_id: String,
     consumer_id: String,
     topic_name: String,
+    #[schema(value_type = i32)]
     partition_id: PartitionIndex,
     partition: Related,
     lag: Related,
 }
 
-pub(crate) async fn list(at: At) -> Result<Json<List<Object<ConsumerView>>>, ApiError> {
+/// The members of a group.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/consumers",
+    operation_id = "listKafkaConsumers",
+    tag = V3,
+    params(GroupPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ConsumerView>>), Found),
+)]
+pub(crate) async fn list(at: At) -> Result<Json<List<Resource<ConsumerView>>>, ApiError> {
     let (links, group) = (at.links(), at.group().await?);
     let consumers = group.members.iter().map(|member| view(&at, &links, &group, member));
     let path = format!("{}/consumers", group_path(&group.id));
     Ok(Json(links.list("KafkaConsumerList", &path, consumers.collect())))
 }
 
-pub(crate) async fn get(at: At) -> Result<Json<Object<ConsumerView>>, ApiError> {
+/// One member of a group.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/consumers/{consumer}",
+    operation_id = "getKafkaConsumer",
+    tag = V3,
+    params(ConsumerPath),
+    responses((status = 200, description = "As asked.", body = Resource<ConsumerView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<Resource<ConsumerView>>, ApiError> {
     let group = at.group().await?;
     Ok(Json(view(&at, &at.links(), &group, member(&at, &group)?)))
 }
 
-pub(crate) async fn assignments(at: At) -> Result<Json<List<Object<AssignmentView>>>, ApiError> {
+/// The partitions that a member has.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/consumers/{consumer}/assignments",
+    operation_id = "listKafkaConsumerAssignment",
+    tag = V3,
+    params(ConsumerPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<AssignmentView>>), Found),
+)]
+pub(crate) async fn assignments(at: At) -> Result<Json<List<Resource<AssignmentView>>>, ApiError> {
     let (links, group) = (at.links(), at.group().await?);
     let member = member(&at, &group)?;
     let assigned = member.assigned.iter();
@@ -53,7 +85,16 @@ pub(crate) async fn assignments(at: At) -> Result<Json<List<Object<AssignmentVie
     Ok(Json(links.list("KafkaConsumerAssignmentList", &path, views.collect())))
 }
 
-pub(crate) async fn assignment(at: At) -> Result<Json<Object<AssignmentView>>, ApiError> {
+/// One partition that a member has.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/consumers/{consumer}/assignments/{topic}/partitions/{partition}",
+    operation_id = "getKafkaConsumerAssignment",
+    tag = V3,
+    params(AssignmentPath),
+    responses((status = 200, description = "As asked.", body = Resource<AssignmentView>), Found),
+)]
+pub(crate) async fn assignment(at: At) -> Result<Json<Resource<AssignmentView>>, ApiError> {
     let group = at.group().await?;
     let member = member(&at, &group)?;
     let (topic, number) = (at.param("topic"), at.param("partition"));
@@ -83,7 +124,7 @@ fn consumer_path(group: &str, consumer: &str) -> String {
     format!("{}/consumers/{}", group_path(group), segment(consumer))
 }
 
-fn view(at: &At, links: &Links, group: &Group, member: &Member) -> Object<ConsumerView> {
+fn view(at: &At, links: &Links, group: &Group, member: &Member) -> Resource<ConsumerView> {
     let path = consumer_path(&group.id, &member.id);
     let view = ConsumerView {
         cluster_id: at.cluster.to_string(),
@@ -104,7 +145,7 @@ fn assignment_view(
     member: &Member,
     topic: &str,
     number: PartitionIndex,
-) -> Object<AssignmentView> {
+) -> Resource<AssignmentView> {
     let place = format!("{}/partitions/{number}", segment(topic));
     let view = AssignmentView {
         cluster_id: at.cluster.to_string(),

@@ -1,14 +1,17 @@
 use axum::Json;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shape::{Links, List, Object, Related, broker_path, group_path, segment};
+use super::shape::{Links, List, Related, Resource, broker_path, group_path, segment};
 use crate::{
     ApiError,
     groups::{self, Group, GroupKind},
+    openapi::{ClusterPath, Found, GroupPath, V3},
     place::At,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaConsumerGroup)]
 pub(crate) struct GroupView {
     cluster_id: String,
     consumer_group_id: String,
@@ -16,6 +19,7 @@ pub(crate) struct GroupView {
     partition_assignor: String,
     state: String,
     #[serde(rename = "type")]
+    #[schema(value_type = String)]
     kind: &'static str,
     is_mixed_consumer_group: bool,
     coordinator: Option<Related>,
@@ -23,14 +27,32 @@ pub(crate) struct GroupView {
     lag_summary: Related,
 }
 
-pub(crate) async fn list(at: At) -> Result<Json<List<Object<GroupView>>>, ApiError> {
+/// All consumer groups.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups",
+    operation_id = "listKafkaConsumerGroups",
+    tag = V3,
+    params(ClusterPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<GroupView>>), Found),
+)]
+pub(crate) async fn list(at: At) -> Result<Json<List<Resource<GroupView>>>, ApiError> {
     let links = at.links();
     let groups = groups::list(&at.app.backend).await?;
     let views = groups.iter().map(|group| view(&at, &links, group));
     Ok(Json(links.list("KafkaConsumerGroupList", "/consumer-groups", views.collect())))
 }
 
-pub(crate) async fn get(at: At) -> Result<Json<Object<GroupView>>, ApiError> {
+/// One consumer group.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}",
+    operation_id = "getKafkaConsumerGroup",
+    tag = V3,
+    params(GroupPath),
+    responses((status = 200, description = "As asked.", body = Resource<GroupView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<Resource<GroupView>>, ApiError> {
     let group = at.group().await?;
     Ok(Json(view(&at, &at.links(), &group)))
 }
@@ -42,7 +64,7 @@ impl At {
     }
 }
 
-fn view(at: &At, links: &Links, group: &Group) -> Object<GroupView> {
+fn view(at: &At, links: &Links, group: &Group) -> Resource<GroupView> {
     let path = group_path(&group.id);
     let view = GroupView {
         cluster_id: at.cluster.to_string(),

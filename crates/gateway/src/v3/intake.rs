@@ -3,6 +3,7 @@ use std::sync::Arc;
 use domain::{ClusterId, PartitionIndex};
 use metadata::{Image, Topic};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::record::{Asked, Size};
 use crate::{
@@ -35,11 +36,14 @@ pub(super) struct Taken {
 }
 
 /// A record that is in the log.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProduceReport)]
 pub(super) struct Report {
     error_code: u16,
     cluster_id: String,
+    #[schema(value_type = String)]
     topic_name: Arc<str>,
+    #[schema(value_type = i32)]
     partition_id: PartitionIndex,
     offset: i64,
     timestamp: String,

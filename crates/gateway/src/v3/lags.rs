@@ -3,19 +3,23 @@
 use axum::{Json, http::StatusCode};
 use domain::PartitionIndex;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shape::{Links, List, Object, Related, group_path, segment};
+use super::shape::{Links, List, Related, Resource, group_path, segment};
 use crate::{
     ApiError,
     groups::{Group, GroupError, Lag, lags},
+    openapi::{Found, GroupPath, LagPath, V3},
     place::At,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaConsumerLag)]
 pub(crate) struct LagView {
     cluster_id: String,
     consumer_group_id: String,
     topic_name: String,
+    #[schema(value_type = i32)]
     partition_id: PartitionIndex,
     /// The ids are empty while nobody has the partition.
     consumer_id: String,
@@ -27,7 +31,8 @@ pub(crate) struct LagView {
 }
 
 /// The longest of the group's lags, and all of them together.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaConsumerGroupLagSummary)]
 pub(crate) struct SummaryView {
     cluster_id: String,
     consumer_group_id: String,
@@ -37,13 +42,22 @@ pub(crate) struct SummaryView {
     max_lag_instance_id: Option<String>,
     max_lag_client_id: String,
     max_lag_topic_name: String,
+    #[schema(value_type = i32)]
     max_lag_partition_id: PartitionIndex,
     max_lag_consumer: Related,
     max_lag_partition: Related,
 }
 
 /// The longest lag first, as Confluent lists them.
-pub(crate) async fn list(at: At) -> Result<Json<List<Object<LagView>>>, ApiError> {
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/lags",
+    operation_id = "listKafkaConsumerLags",
+    tag = V3,
+    params(GroupPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<LagView>>), Found),
+)]
+pub(crate) async fn list(at: At) -> Result<Json<List<Resource<LagView>>>, ApiError> {
     let (links, group) = (at.links(), at.group().await?);
     let mut lags = lags(&at.app.backend, &group).await?;
     lags.sort_by_key(|lag| std::cmp::Reverse(lag.lag()));
@@ -52,7 +66,16 @@ pub(crate) async fn list(at: At) -> Result<Json<List<Object<LagView>>>, ApiError
     Ok(Json(links.list("KafkaConsumerLagList", &path, views.collect())))
 }
 
-pub(crate) async fn get(at: At) -> Result<Json<Object<LagView>>, ApiError> {
+/// How far a group is behind in a partition.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/lags/{topic}/partitions/{partition}",
+    operation_id = "getKafkaConsumerLag",
+    tag = V3,
+    params(LagPath),
+    responses((status = 200, description = "As asked.", body = Resource<LagView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<Resource<LagView>>, ApiError> {
     let group = at.group().await?;
     let (topic, number) = (at.param("topic"), at.param("partition"));
     let lags = lags(&at.app.backend, &group).await?;
@@ -69,7 +92,16 @@ pub(crate) async fn get(at: At) -> Result<Json<Object<LagView>>, ApiError> {
     }
 }
 
-pub(crate) async fn summary(at: At) -> Result<Json<Object<SummaryView>>, ApiError> {
+/// The longest of the group's lags, and all of them together.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/consumer-groups/{group}/lag-summary",
+    operation_id = "getKafkaConsumerGroupLagSummary",
+    tag = V3,
+    params(GroupPath),
+    responses((status = 200, description = "As asked.", body = Resource<SummaryView>), Found),
+)]
+pub(crate) async fn summary(at: At) -> Result<Json<Resource<SummaryView>>, ApiError> {
     let (links, group) = (at.links(), at.group().await?);
     let lags = lags(&at.app.backend, &group).await?;
     let total = lags.iter().map(Lag::lag).fold(0, i64::saturating_add);
@@ -118,7 +150,7 @@ impl Ids {
     }
 }
 
-fn view(at: &At, links: &Links, group: &Group, lag: &Lag<'_>) -> Object<LagView> {
+fn view(at: &At, links: &Links, group: &Group, lag: &Lag<'_>) -> Resource<LagView> {
     let ids = Ids::of(lag);
     let view = LagView {
         cluster_id: at.cluster.to_string(),

@@ -4,33 +4,70 @@ use axum::{Json, http::StatusCode};
 use domain::{NodeId, PartitionIndex, TopicName};
 use metadata::{Partition, Topic};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shape::{Links, List, Object, Related, partition_path};
-use crate::{ApiError, place::At};
+use super::shape::{Links, List, Related, Resource, partition_path};
+use crate::{
+    ApiError,
+    openapi::{ClusterPath, Found, PartitionPath, TopicPath, V3},
+    place::At,
+};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaReassignment)]
 pub(crate) struct ReassignmentView {
     cluster_id: String,
+    #[schema(value_type = String)]
     topic_name: TopicName,
+    #[schema(value_type = i32)]
     partition_id: PartitionIndex,
+    #[schema(value_type = Vec<i32>)]
     adding_replicas: Vec<NodeId>,
+    #[schema(value_type = Vec<i32>)]
     removing_replicas: Vec<NodeId>,
     replicas: Related,
 }
 
-pub(crate) async fn list_all(at: At) -> Json<List<Object<ReassignmentView>>> {
+/// All replicas that are on their way.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/-/partitions/-/reassignment",
+    operation_id = "listKafkaAllReassignments",
+    tag = V3,
+    params(ClusterPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ReassignmentView>>), Found),
+)]
+pub(crate) async fn list_all(at: At) -> Json<List<Resource<ReassignmentView>>> {
     let links = at.links();
     let ongoing = at.image.topics.values().flat_map(|topic| of_topic(&at, &links, topic));
     Json(links.list("KafkaReassignmentList", "/topics/-/partitions/-/reassignment", ongoing.collect()))
 }
 
-pub(crate) async fn list(at: At) -> Result<Json<List<Object<ReassignmentView>>>, ApiError> {
+/// Those of a topic.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/{topic}/partitions/-/reassignment",
+    operation_id = "searchKafkaReassignmentsByTopic",
+    tag = V3,
+    params(TopicPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ReassignmentView>>), Found),
+)]
+pub(crate) async fn list(at: At) -> Result<Json<List<Resource<ReassignmentView>>>, ApiError> {
     let (links, topic) = (at.links(), at.topic()?);
     let path = format!("/topics/{}/partitions/-/reassignment", topic.name);
     Ok(Json(links.list("KafkaReassignmentList", &path, of_topic(&at, &links, topic))))
 }
 
-pub(crate) async fn get(at: At) -> Result<Json<Object<ReassignmentView>>, ApiError> {
+/// That of a partition; 404 while it is at rest.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/{topic}/partitions/{partition}/reassignment",
+    operation_id = "getKafkaReassignment",
+    tag = V3,
+    params(PartitionPath),
+    responses((status = 200, description = "As asked.", body = Resource<ReassignmentView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<Resource<ReassignmentView>>, ApiError> {
     let ((index, partition), topic) = (at.partition()?, at.topic()?);
     if !is_ongoing(partition) {
         let message = format!("{}-{index} is not being reassigned", topic.name);
@@ -43,7 +80,7 @@ fn is_ongoing(partition: &Partition) -> bool {
     !partition.adding.is_empty() || !partition.removing.is_empty()
 }
 
-fn of_topic(at: &At, links: &Links, topic: &Topic) -> Vec<Object<ReassignmentView>> {
+fn of_topic(at: &At, links: &Links, topic: &Topic) -> Vec<Resource<ReassignmentView>> {
     let ongoing = topic.numbered().filter(|(_, partition)| is_ongoing(partition));
     ongoing.map(|(index, partition)| view(at, links, topic, index, partition)).collect()
 }
@@ -54,7 +91,7 @@ fn view(
     topic: &Topic,
     index: PartitionIndex,
     partition: &Partition,
-) -> Object<ReassignmentView> {
+) -> Resource<ReassignmentView> {
     let path = partition_path(&topic.name, index);
     let view = ReassignmentView {
         cluster_id: at.cluster.to_string(),

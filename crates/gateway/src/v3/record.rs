@@ -1,6 +1,6 @@
 //! One record of a v3 stream.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use domain::PartitionIndex;
 use serde::{
@@ -8,6 +8,7 @@ use serde::{
     de::{IgnoredAny, IntoDeserializer},
 };
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::{
     ApiError,
@@ -18,42 +19,59 @@ use crate::{
     v2::embedded::{from_base64, text_of},
 };
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, bound(deserialize = "I: Default + Deserialize<'de>"))]
-struct Entry<'a, I> {
-    #[serde(default, rename = "id")]
-    _id: I,
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProduceRecord)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry<'a> {
+    /// Only the entries of a batch have one, which was looked at before.
+    #[serde(default, rename = "id", deserialize_with = "is_there")]
+    #[schema(ignore)]
+    has_id: bool,
+    /// That of its key, or any, if it is not said.
     partition_id: Option<i32>,
     #[serde(default, borrow)]
+    #[schema(value_type = Vec<Header<'static>>)]
     headers: Vec<JsonObject<Header<'a>>>,
     #[serde(borrow)]
+    #[schema(value_type = Option<Data<'static>>)]
     key: Option<JsonObject<Data<'a>>>,
     #[serde(borrow)]
+    #[schema(value_type = Option<Data<'static>>)]
     value: Option<JsonObject<Data<'a>>>,
+    /// RFC 3339, or milliseconds since 1970.
     #[serde(borrow)]
+    #[schema(value_type = Value, required = false)]
     timestamp: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProduceHeader)]
 #[serde(deny_unknown_fields)]
-struct Header<'a> {
+pub(super) struct Header<'a> {
     #[serde(borrow)]
+    #[schema(value_type = String)]
     name: Cow<'a, str>,
     #[serde(borrow)]
+    /// Base64.
+    #[schema(value_type = Option<String>)]
     value: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProduceData)]
 #[serde(deny_unknown_fields)]
-struct Data<'a> {
+pub(super) struct Data<'a> {
     #[serde(rename = "type", deserialize_with = "format")]
     format: Format,
+    /// JSON, text, or base64, as `type` says; null is a tombstone.
     #[serde(borrow)]
+    #[schema(value_type = Value, required = false)]
     data: Option<&'a RawValue>,
 }
 
 /// How a key or a value stands in the JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DataType)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Format {
     Binary,
@@ -66,18 +84,13 @@ fn format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error
     Format::deserialize(Cow::<'de, str>::deserialize(deserializer)?.into_deserializer())
 }
 
-/// A record of a stream has no name.
-#[derive(Default)]
-struct Nameless;
-
-impl<'de> Deserialize<'de> for Nameless {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("unknown field `id`"))
-    }
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// What the report says of a key or a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ProducedSize)]
 pub(crate) struct Size {
     #[serde(rename = "type")]
     format: Format,
@@ -95,20 +108,24 @@ pub(crate) struct Asked<'a> {
 
 /// Reads one object of the stream. `now`: the time of a record that has none of its own.
 pub(crate) fn parse(object: &[u8], now: i64) -> Result<Asked<'_>, ApiError> {
-    asked(serde_json::from_slice::<JsonObject<Entry<'_, Nameless>>>(object), now)
+    let JsonObject(entry): JsonObject<Entry<'_>> = serde_json::from_slice(object).map_err(unexpected)?;
+    if entry.has_id {
+        return Err(unexpected("unknown field `id`"));
+    }
+    asked(entry, now)
 }
 
-/// The same of one entry of a batch, whose id was looked at before.
+/// The same of one entry of a batch.
 pub(crate) fn parse_entry(object: &RawValue, now: i64) -> Result<Asked<'_>, ApiError> {
-    asked(serde_json::from_str::<JsonObject<Entry<'_, IgnoredAny>>>(object.get()), now)
+    let JsonObject(entry): JsonObject<Entry<'_>> = serde_json::from_str(object.get()).map_err(unexpected)?;
+    asked(entry, now)
 }
 
-fn asked<I>(
-    read: Result<JsonObject<Entry<'_, I>>, serde_json::Error>,
-    now: i64,
-) -> Result<Asked<'_>, ApiError> {
-    let JsonObject(entry) =
-        read.map_err(|e| ApiError::bad_request(format!("the record is not what is expected: {e}")))?;
+fn unexpected(reason: impl Display) -> ApiError {
+    ApiError::bad_request(format!("the record is not what is expected: {reason}"))
+}
+
+fn asked(entry: Entry<'_>, now: i64) -> Result<Asked<'_>, ApiError> {
     let (key, value) = (bytes_of("key", &entry.key)?, bytes_of("value", &entry.value)?);
     let headers = entry.headers.into_iter().enumerate().map(|(index, JsonObject(header))| {
         let place = || format!("headers[{index}].value");

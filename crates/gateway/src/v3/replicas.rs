@@ -2,22 +2,40 @@ use axum::{Json, http::StatusCode};
 use domain::{NodeId, PartitionIndex, TopicName};
 use metadata::{Partition, Topic};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::shape::{Links, List, Object, Related, broker_path, partition_path};
-use crate::{ApiError, place::At};
+use super::shape::{Links, List, Related, Resource, broker_path, partition_path};
+use crate::{
+    ApiError,
+    openapi::{BrokerPath, Found, PartitionPath, ReplicaPath, V3},
+    place::At,
+};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaReplica)]
 pub(crate) struct ReplicaView {
     cluster_id: String,
+    #[schema(value_type = String)]
     topic_name: TopicName,
+    #[schema(value_type = i32)]
     partition_id: PartitionIndex,
+    #[schema(value_type = i32)]
     broker_id: NodeId,
     is_leader: bool,
     is_in_sync: bool,
     broker: Related,
 }
 
-pub(crate) async fn list(at: At) -> Result<Json<List<Object<ReplicaView>>>, ApiError> {
+/// The replicas of a partition, the preferred leader first.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/{topic}/partitions/{partition}/replicas",
+    operation_id = "listKafkaReplicas",
+    tag = V3,
+    params(PartitionPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ReplicaView>>), Found),
+)]
+pub(crate) async fn list(at: At) -> Result<Json<List<Resource<ReplicaView>>>, ApiError> {
     let (index, partition) = at.partition()?;
     let (links, topic) = (at.links(), at.topic()?);
     let replicas =
@@ -26,7 +44,16 @@ pub(crate) async fn list(at: At) -> Result<Json<List<Object<ReplicaView>>>, ApiE
     Ok(Json(links.list("KafkaReplicaList", &path, replicas.collect())))
 }
 
-pub(crate) async fn get(at: At) -> Result<Json<Object<ReplicaView>>, ApiError> {
+/// One replica of a partition.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/{topic}/partitions/{partition}/replicas/{broker}",
+    operation_id = "getKafkaReplica",
+    tag = V3,
+    params(ReplicaPath),
+    responses((status = 200, description = "As asked.", body = Resource<ReplicaView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<Resource<ReplicaView>>, ApiError> {
     let (index, partition) = at.partition()?;
     let topic = at.topic()?;
     let text = at.param("broker");
@@ -39,7 +66,15 @@ pub(crate) async fn get(at: At) -> Result<Json<Object<ReplicaView>>, ApiError> {
 }
 
 /// All that a broker has, of whichever topics.
-pub(crate) async fn of_broker(at: At) -> Result<Json<List<Object<ReplicaView>>>, ApiError> {
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/brokers/{broker}/partition-replicas",
+    operation_id = "searchKafkaReplicasByBroker",
+    tag = V3,
+    params(BrokerPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ReplicaView>>), Found),
+)]
+pub(crate) async fn of_broker(at: At) -> Result<Json<List<Resource<ReplicaView>>>, ApiError> {
     let (links, broker) = (at.links(), at.broker()?.id);
     let all = at.image.topics.values().flat_map(|topic| topic.numbered().map(move |(i, p)| (topic, i, p)));
     let here = all.filter(|(_, _, partition)| partition.replicas.contains(&broker));
@@ -55,7 +90,7 @@ fn view(
     index: PartitionIndex,
     partition: &Partition,
     broker: NodeId,
-) -> Object<ReplicaView> {
+) -> Resource<ReplicaView> {
     let view = ReplicaView {
         cluster_id: at.cluster.to_string(),
         topic_name: topic.name.clone(),

@@ -5,32 +5,35 @@ use std::fmt::Display;
 use domain::{ClusterId, NodeId, PartitionIndex, TopicName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::place::At;
 
-#[derive(Serialize)]
-pub(crate) struct Object<T> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Resource<T> {
+    #[schema(value_type = String)]
     kind: &'static str,
     metadata: Metadata,
     #[serde(flatten)]
     body: T,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Metadata {
     #[serde(rename = "self")]
     url: String,
     resource_name: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct List<T> {
+    #[schema(value_type = String)]
     kind: &'static str,
     metadata: ListMetadata,
     data: Vec<T>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ListMetadata {
     #[serde(rename = "self")]
     url: String,
@@ -39,7 +42,7 @@ struct ListMetadata {
 }
 
 /// A link to another object.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Related {
     related: String,
 }
@@ -73,8 +76,8 @@ impl Links {
         below_cluster: &str,
         resource: &str,
         body: T,
-    ) -> Object<T> {
-        Object {
+    ) -> Resource<T> {
+        Resource {
             kind,
             metadata: Metadata {
                 url: self.url(below_cluster),

@@ -11,16 +11,19 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     framing::{Framer, FramingError},
-    intake::{Intake, Taken},
-    record,
+    intake::{Intake, Report, Taken},
+    record::{self, Entry},
 };
 use crate::{
     ApiError, App,
+    error::ErrorBody,
     limits::{Held, InFlight},
     negotiate,
+    openapi::{Produced, TopicPath, V3},
     place::At,
     producer::now_ms,
 };
@@ -32,6 +35,16 @@ const REPORTS_MAX: usize = 100;
 /// A buffer up to this is part of a connection's cost.
 const UNCOUNTED_BYTES: usize = 64 << 10;
 
+/// A stream of records: concatenated JSON objects, each of which is reported on in a line of its own, in order, while more come. What is wrong with the first is the status; later ones have their error in their line.
+#[utoipa::path(
+    post,
+    path = "/v3/clusters/{cluster}/topics/{topic}/records",
+    operation_id = "produceRecord",
+    tag = V3,
+    params(TopicPath),
+    request_body = Entry<'static>,
+    responses((status = 200, description = "A report for each record.", body = Line), Produced),
+)]
 pub(crate) async fn produce(
     at: At,
     headers: HeaderMap,
@@ -161,15 +174,21 @@ fn refused(error: FramingError) -> ApiError {
 /// Waits for the record's acknowledgement and writes its line.
 async fn report(taken: Result<Taken, ApiError>) -> Vec<u8> {
     let report = async { taken?.report().await };
-    let mut line = match report.await {
-        Ok(report) => json(&report),
-        Err(error) => json(&error.body()),
+    let line = match report.await {
+        Ok(report) => Line::Written(report),
+        Err(error) => Line::Refused(error.body()),
     };
-    line.push(b'\n');
-    line
+    // Plain structures of texts and numbers: writing them to memory cannot fail.
+    let mut json = serde_json::to_vec(&line).unwrap_or_default();
+    json.push(b'\n');
+    json
 }
 
-fn json(line: &impl Serialize) -> Vec<u8> {
-    // Plain structures of texts and numbers: writing them to memory cannot fail.
-    serde_json::to_vec(line).unwrap_or_default()
+/// What is said of one record.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProduceLine)]
+#[serde(untagged)]
+enum Line {
+    Written(Report),
+    Refused(ErrorBody),
 }

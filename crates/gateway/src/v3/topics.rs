@@ -7,19 +7,23 @@ use domain::{ConfigOverrides, NodeId, TopicId, TopicName};
 use metadata::{Topic, TopicSpec};
 use rpc::pb;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::shape::{Links, List, Object, Related, topic_path};
+use super::shape::{Links, List, Related, Resource, topic_path};
 use crate::{
     ApiError,
     app::CONTROLLER_MAX,
     json_object::JsonObject,
+    openapi::{Changed, ChangedBy, ClusterPath, Found, TopicPath, V3},
     place::{At, JsonBody},
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = KafkaTopic)]
 pub(crate) struct TopicView {
     cluster_id: String,
+    #[schema(value_type = String)]
     topic_name: TopicName,
     is_internal: bool,
     replication_factor: i64,
@@ -29,28 +33,33 @@ pub(crate) struct TopicView {
     partition_reassignments: Related,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CreateTopic)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Create {
     topic_name: String,
     partitions_count: Option<i32>,
     replication_factor: Option<i16>,
     #[serde(default)]
+    #[schema(value_type = Vec<Assignment>)]
     replicas_assignments: Vec<JsonObject<Assignment>>,
     #[serde(default)]
+    #[schema(value_type = Vec<Config>)]
     configs: Vec<JsonObject<Config>>,
     #[serde(default)]
     validate_only: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ReplicasAssignment)]
 #[serde(deny_unknown_fields)]
 struct Assignment {
     partition_id: i32,
     broker_ids: Vec<i32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TopicConfigToSet)]
 #[serde(deny_unknown_fields)]
 struct Config {
     name: String,
@@ -58,23 +67,52 @@ struct Config {
     value: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UpdateTopic)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Patch {
     partitions_count: i32,
 }
 
-pub(crate) async fn list(at: At) -> Json<List<Object<TopicView>>> {
+/// All topics.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics",
+    operation_id = "listKafkaTopics",
+    tag = V3,
+    params(ClusterPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<TopicView>>), Found),
+)]
+pub(crate) async fn list(at: At) -> Json<List<Resource<TopicView>>> {
     let links = at.links();
     let topics = at.image.topics.values().map(|t| topic_view(&at, &links, t));
     Json(links.list("KafkaTopicList", "/topics", topics.collect()))
 }
 
-pub(crate) async fn get(at: At) -> Result<Json<Object<TopicView>>, ApiError> {
+/// One topic.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/{topic}",
+    operation_id = "getKafkaTopic",
+    tag = V3,
+    params(TopicPath),
+    responses((status = 200, description = "As asked.", body = Resource<TopicView>), Found),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<Resource<TopicView>>, ApiError> {
     let topic = at.topic()?;
     Ok(Json(topic_view(&at, &at.links(), topic)))
 }
 
+/// Makes a topic, or, with `validate_only`, says what would be made.
+#[utoipa::path(
+    post,
+    path = "/v3/clusters/{cluster}/topics",
+    operation_id = "createKafkaTopic",
+    tag = V3,
+    params(ClusterPath),
+    request_body = Create,
+    responses((status = 201, description = "It was made.", body = Resource<TopicView>, headers(("Location" = String, description = "Where it is."))), (status = 200, description = "It could be made: that was all that was asked.", body = Resource<TopicView>), ChangedBy),
+)]
 pub(crate) async fn create(at: At, JsonBody(wanted): JsonBody<Create>) -> Result<Response, ApiError> {
     let validate_only = wanted.validate_only;
     // Chosen here, so that asking the controller again after a lost answer is not a second topic.
@@ -90,10 +128,20 @@ pub(crate) async fn create(at: At, JsonBody(wanted): JsonBody<Create>) -> Result
     Ok((StatusCode::CREATED, location, Json(view)).into_response())
 }
 
+/// Adds partitions, up to this many.
+#[utoipa::path(
+    patch,
+    path = "/v3/clusters/{cluster}/topics/{topic}",
+    operation_id = "updatePartitionCountKafkaTopic",
+    tag = V3,
+    params(TopicPath),
+    request_body = Patch,
+    responses((status = 200, description = "As asked.", body = Resource<TopicView>), ChangedBy),
+)]
 pub(crate) async fn patch(
     at: At,
     JsonBody(wanted): JsonBody<Patch>,
-) -> Result<Json<Object<TopicView>>, ApiError> {
+) -> Result<Json<Resource<TopicView>>, ApiError> {
     let topic = at.topic()?;
     let version = at
         .app
@@ -105,6 +153,15 @@ pub(crate) async fn patch(
     Ok(Json(topic_view(&at, &at.links(), topic)))
 }
 
+/// Deletes a topic with all that is in it.
+#[utoipa::path(
+    delete,
+    path = "/v3/clusters/{cluster}/topics/{topic}",
+    operation_id = "deleteKafkaTopic",
+    tag = V3,
+    params(TopicPath),
+    responses((status = 204, description = "It is gone."), Changed),
+)]
 pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
     let topic = at.topic()?;
     let version = at.app.controller.delete_topic(&topic.name, CONTROLLER_MAX).await?;
@@ -145,7 +202,7 @@ fn spec(wanted: Create, id: TopicId) -> Result<TopicSpec, ApiError> {
     })
 }
 
-fn topic_view(at: &At, links: &Links, topic: &Topic) -> Object<TopicView> {
+fn topic_view(at: &At, links: &Links, topic: &Topic) -> Resource<TopicView> {
     let factor = topic.partitions.get(0).map_or(0, |p| p.replicas.len());
     view(at, links, &topic.name, topic.partitions.len() as i64, factor as i64)
 }
@@ -155,7 +212,7 @@ fn created_view(
     links: &Links,
     name: &TopicName,
     created: &pb::CreateTopicResponse,
-) -> Object<TopicView> {
+) -> Resource<TopicView> {
     view(at, links, name, created.partitions.into(), created.replication_factor.into())
 }
 
@@ -165,7 +222,7 @@ fn view(
     name: &TopicName,
     partitions_count: i64,
     replication_factor: i64,
-) -> Object<TopicView> {
+) -> Resource<TopicView> {
     let path = topic_path(name);
     let view = TopicView {
         cluster_id: at.cluster.to_string(),

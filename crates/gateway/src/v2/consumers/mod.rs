@@ -9,12 +9,10 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use axum::routing::{delete, get, post};
 use group::{SessionError, SessionOp};
 use rpc::SessionAnswer;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     ApiError, App,
@@ -25,11 +23,11 @@ use crate::{
 const INSTANCE: &str = "/consumers/{group}/instances/{instance}";
 
 /// Those that answer in v2's own media type.
-pub(super) fn routes() -> Router<Arc<App>> {
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     let at = |path: &str| format!("{INSTANCE}{path}");
-    Router::new()
+    OpenApiRouter::new()
         .route("/consumers/{group}", post(instances::create))
-        .route(INSTANCE, axum::routing::delete(instances::delete))
+        .route(INSTANCE, delete(instances::delete))
         .route(
             &at("/subscription"),
             get(subscriptions::get).post(subscriptions::subscribe).delete(subscriptions::unsubscribe),
@@ -42,8 +40,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 /// The one whose Accept picks the form of the records.
-pub(super) fn records_route() -> Router<Arc<App>> {
-    Router::new().route(&format!("{INSTANCE}/records"), get(records::poll))
+pub(super) fn records_route() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().route(&format!("{INSTANCE}/records"), get(records::poll))
 }
 
 impl At {

@@ -7,6 +7,7 @@ use domain::{NodeId, topic_config_definitions};
 use futures_util::future::try_join_all;
 use metadata::Node;
 use serde::Serialize;
+use utoipa::ToSchema;
 use wire::{
     ResponseError, StrBytes,
     messages::{
@@ -16,23 +17,25 @@ use wire::{
 };
 
 use super::{
-    super::shape::{Links, List, Object, broker_path},
+    super::shape::{Links, List, Resource, broker_path},
     change::{Alter, Put},
     cluster::synonyms,
     view::{ConfigView, Source, Synonym},
 };
 use crate::{
     ApiError,
+    openapi::{BrokerConfigPath, BrokerPath, Changed, ChangedBy, ClusterPath, Found, V3},
     place::{At, JsonBody},
 };
 
 /// Whose setting it is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct OfBroker {
+    #[schema(value_type = i32)]
     broker_id: NodeId,
 }
 
-type View = Object<ConfigView<OfBroker>>;
+type View = Resource<ConfigView<OfBroker>>;
 /// Settings by their names, with all that sets them.
 type Configs = BTreeMap<String, Vec<Synonym>>;
 
@@ -40,6 +43,15 @@ type Configs = BTreeMap<String, Vec<Synonym>>;
 const BROKER: i8 = 4;
 const SOURCE_STATIC: i8 = 4;
 
+/// The settings of all brokers.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/brokers/-/configs",
+    operation_id = "listKafkaAllBrokersConfigs",
+    tag = V3,
+    params(ClusterPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ConfigView<OfBroker>>>), Found),
+)]
 pub(crate) async fn list_all(at: At) -> Result<Json<List<View>>, ApiError> {
     let links = at.links();
     let nodes =
@@ -49,6 +61,15 @@ pub(crate) async fn list_all(at: At) -> Result<Json<List<View>>, ApiError> {
     Ok(Json(links.list("KafkaBrokerConfigList", "/brokers/-/configs", views.collect())))
 }
 
+/// The settings of a broker.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/brokers/{broker}/configs",
+    operation_id = "listKafkaBrokerConfigs",
+    tag = V3,
+    params(BrokerPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ConfigView<OfBroker>>>), Found),
+)]
 pub(crate) async fn list(at: At) -> Result<Json<List<View>>, ApiError> {
     let (links, node) = (at.links(), at.broker()?);
     let configs = configs(&at, node).await?;
@@ -56,20 +77,58 @@ pub(crate) async fn list(at: At) -> Result<Json<List<View>>, ApiError> {
     Ok(Json(links.list("KafkaBrokerConfigList", &path, views(&at, &links, node.id, configs))))
 }
 
+/// One setting of a broker.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/brokers/{broker}/configs/{name}",
+    operation_id = "getKafkaBrokerConfig",
+    tag = V3,
+    params(BrokerConfigPath),
+    responses((status = 200, description = "As asked.", body = Resource<ConfigView<OfBroker>>), Found),
+)]
 pub(crate) async fn get(at: At) -> Result<Json<View>, ApiError> {
     let node = at.broker()?;
     let synonyms = named(&at, node).await?;
     Ok(Json(view(&at, &at.links(), node.id, at.param("name"), synonyms)))
 }
 
-pub(crate) async fn put(at: At, JsonBody(_): JsonBody<Put>) -> Result<StatusCode, ApiError> {
+/// Refused: a broker reads its settings at its start. What holds for all topics is set at `/broker-configs`.
+#[utoipa::path(
+    put,
+    path = "/v3/clusters/{cluster}/brokers/{broker}/configs/{name}",
+    operation_id = "updateKafkaBrokerConfig",
+    tag = V3,
+    params(BrokerConfigPath),
+    request_body = Put,
+    responses(ChangedBy),
+)]
+pub(crate) async fn put(at: At, JsonBody(_wanted): JsonBody<Put>) -> Result<StatusCode, ApiError> {
     unchangeable(&at).await
 }
 
+/// Refused, as setting one is.
+#[utoipa::path(
+    delete,
+    path = "/v3/clusters/{cluster}/brokers/{broker}/configs/{name}",
+    operation_id = "deleteKafkaBrokerConfig",
+    tag = V3,
+    params(BrokerConfigPath),
+    responses(Changed),
+)]
 pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
     unchangeable(&at).await
 }
 
+/// Refused, as setting one is.
+#[utoipa::path(
+    post,
+    path = "/v3/clusters/{cluster}/brokers/{broker}/configs:alter",
+    operation_id = "updateKafkaBrokerConfigBatch",
+    tag = V3,
+    params(BrokerPath),
+    request_body = Alter,
+    responses(ChangedBy),
+)]
 pub(crate) async fn alter(at: At, JsonBody(wanted): JsonBody<Alter>) -> Result<StatusCode, ApiError> {
     wanted.changes()?;
     Err(refused(at.broker()?))

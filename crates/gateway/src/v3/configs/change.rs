@@ -2,24 +2,29 @@ use axum::http::StatusCode;
 use domain::TopicName;
 use metadata::{ConfigChange, ConfigOperation};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{ApiError, app::CONTROLLER_MAX, json_object::JsonObject, place::At};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UpdateConfig)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Put {
     pub(super) value: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AlterConfigs)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Alter {
+    #[schema(value_type = Vec<Change>)]
     data: Vec<JsonObject<Change>>,
     #[serde(default)]
     pub(super) validate_only: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AlterConfig)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Change {
     name: String,

@@ -5,25 +5,37 @@ use axum::{Json, http::StatusCode};
 use domain::{ConfigDefinition, topic_config_definitions};
 use metadata::{ConfigChange, ConfigOperation, Image};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
-    super::shape::{Links, List, Object},
+    super::shape::{Links, List, Resource},
     change::{Alter, Put, apply},
     view::{ConfigView, Source, Synonym},
 };
 use crate::{
     ApiError,
+    openapi::{Changed, ChangedBy, ClusterConfigPath, ClusterPath, Found, V3},
     place::{At, JsonBody},
 };
 
 /// Whose setting it is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct OfCluster {
+    #[schema(value_type = String)]
     config_type: &'static str,
 }
 
-type View = Object<ConfigView<OfCluster>>;
+type View = Resource<ConfigView<OfCluster>>;
 
+/// What somebody set for all topics.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/broker-configs",
+    operation_id = "listKafkaClusterConfigs",
+    tag = V3,
+    params(ClusterPath),
+    responses((status = 200, description = "As asked.", body = List<Resource<ConfigView<OfCluster>>>), Found),
+)]
 pub(crate) async fn list(at: At) -> Json<List<View>> {
     let links = at.links();
     let set = topic_config_definitions().iter().filter(|d| at.image.cluster_configs.contains_key(d.name));
@@ -33,6 +45,15 @@ pub(crate) async fn list(at: At) -> Json<List<View>> {
     Json(links.list("KafkaClusterConfigList", "/broker-configs", views.collect()))
 }
 
+/// One setting that somebody set for all topics.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/broker-configs/{name}",
+    operation_id = "getKafkaClusterConfig",
+    tag = V3,
+    params(ClusterConfigPath),
+    responses((status = 200, description = "As asked.", body = Resource<ConfigView<OfCluster>>), Found),
+)]
 pub(crate) async fn get(at: At) -> Result<Json<View>, ApiError> {
     let definition = definition(&at)?;
     if !at.image.cluster_configs.contains_key(definition.name) {
@@ -46,14 +67,43 @@ pub(crate) async fn get(at: At) -> Result<Json<View>, ApiError> {
     Ok(Json(view(&at, &at.links(), definition)))
 }
 
+/// Sets it for all topics that say nothing else.
+#[utoipa::path(
+    put,
+    path = "/v3/clusters/{cluster}/broker-configs/{name}",
+    operation_id = "updateKafkaClusterConfig",
+    tag = V3,
+    params(ClusterConfigPath),
+    request_body = Put,
+    responses((status = 204, description = "It is set."), ChangedBy),
+)]
 pub(crate) async fn put(at: At, JsonBody(wanted): JsonBody<Put>) -> Result<StatusCode, ApiError> {
     change(&at, ConfigOperation::Set(wanted.value)).await
 }
 
+/// Unsets it: the default holds then.
+#[utoipa::path(
+    delete,
+    path = "/v3/clusters/{cluster}/broker-configs/{name}",
+    operation_id = "deleteKafkaClusterConfig",
+    tag = V3,
+    params(ClusterConfigPath),
+    responses((status = 204, description = "It is unset."), Changed),
+)]
 pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
     change(&at, ConfigOperation::Delete).await
 }
 
+/// Changes several, all of them or none.
+#[utoipa::path(
+    post,
+    path = "/v3/clusters/{cluster}/broker-configs:alter",
+    operation_id = "updateKafkaClusterConfigs",
+    tag = V3,
+    params(ClusterPath),
+    request_body = Alter,
+    responses((status = 204, description = "They are changed."), ChangedBy),
+)]
 pub(crate) async fn alter(at: At, JsonBody(wanted): JsonBody<Alter>) -> Result<StatusCode, ApiError> {
     let validate_only = wanted.validate_only;
     let mut changes = wanted.changes()?;

@@ -1,7 +1,9 @@
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A setting of something that `of` names.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Config)]
 pub(crate) struct ConfigView<O> {
     cluster_id: String,
     #[serde(flatten)]
@@ -16,7 +18,8 @@ pub(crate) struct ConfigView<O> {
 }
 
 /// A value that would be in force if what comes before it in the list were not set.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = ConfigSynonym)]
 pub(crate) struct Synonym {
     pub(super) name: String,
     pub(super) value: Option<String>,
@@ -24,7 +27,8 @@ pub(crate) struct Synonym {
 }
 
 /// Who set it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ConfigSource)]
 pub(crate) enum Source {
     #[serde(rename = "DYNAMIC_TOPIC_CONFIG")]
     Topic,

@@ -17,11 +17,15 @@ use axum::{
 };
 use futures_util::stream::unfold;
 
-use self::{query::Wanted, stream::Events};
+use self::{
+    query::{Format, Wanted},
+    stream::Events,
+};
 use crate::{
     ApiError,
     limits::InFlight,
     negotiate::{self, EVENTS},
+    openapi::{Found, TopicPath, V3},
     place::At,
     tail::Tail,
 };
@@ -29,6 +33,19 @@ use crate::{
 /// By this a reader comes back: WHATWG's HTML, 9.2.4.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// A live tail: the topic's records as server-sent events, as they come. Each `record` has an id; who sends the last one that it has seen as `Last-Event-ID` goes on exactly there, at any gateway. What is gone before it was read is a `gap`; an `error` is the last event.
+#[utoipa::path(
+    get,
+    path = "/v3/clusters/{cluster}/topics/{topic}/records",
+    operation_id = "tailRecords",
+    tag = V3,
+    params(TopicPath,
+        ("partition" = Option<Vec<i32>>, Query, description = "May be repeated. All of them, and those to come, if there is none."),
+        ("from" = Option<String>, Query, description = "`latest` (unless said), `earliest`, or an offset if there is one `partition`."),
+        ("format" = inline(Option<Format>), Query, description = "How keys and values are shown: `json` unless said."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen; `from` is passed over then.")),
+    responses((status = 200, description = "It goes on until the topic ends, the gateway stops, or nobody reads.", body = String, content_type = "text/event-stream"), Found),
+)]
 pub(crate) async fn tail(
     at: At,
     RawQuery(query): RawQuery,

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use axum::{extract::Query, http::Uri};
 use domain::{Offset, PartitionIndex};
+use utoipa::ToSchema;
 
 use crate::ApiError;
 
@@ -23,7 +24,8 @@ pub(super) enum From {
 }
 
 /// How keys and values are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(as = TailFormat, rename_all = "lowercase")]
 pub(super) enum Format {
     /// As JSON themselves; what is not JSON as base64, and named.
     Json,

@@ -1,0 +1,127 @@
+//! What stands in paths.
+
+use utoipa::IntoParams;
+
+macro_rules! paths {
+    ($($name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {$(
+        #[derive(IntoParams)]
+        #[into_params(parameter_in = Path)]
+        #[expect(dead_code, reason = "it is there for what is derived of it")]
+        pub(crate) struct $name {
+            $($(#[$meta])* $field: $type,)*
+        }
+    )*};
+}
+
+paths! {
+    ClusterPath {
+        /// The one that this gateway serves.
+        cluster: String,
+    }
+    TopicPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A topic's name.
+        topic: String,
+    }
+    PartitionPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A topic's name.
+        topic: String,
+        /// Its number, from 0.
+        #[param(minimum = 0)]
+        partition: i32,
+    }
+    ReplicaPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A topic's name.
+        topic: String,
+        /// Its number, from 0.
+        #[param(minimum = 0)]
+        partition: i32,
+        /// A storage node's ordinal.
+        #[param(minimum = 0)]
+        broker: i32,
+    }
+    TopicConfigPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A topic's name.
+        topic: String,
+        /// Of the setting, as Kafka calls it for topics: `retention.ms`.
+        name: String,
+    }
+    BrokerPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A storage node's ordinal.
+        #[param(minimum = 0)]
+        broker: i32,
+    }
+    BrokerConfigPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A storage node's ordinal.
+        #[param(minimum = 0)]
+        broker: i32,
+        /// Of the setting, as Kafka calls it for brokers: `log.retention.ms`.
+        name: String,
+    }
+    ClusterConfigPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// Of the setting, as Kafka calls it for brokers: `log.retention.ms`.
+        name: String,
+    }
+    GroupPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A consumer group's id.
+        group: String,
+    }
+    ConsumerPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A consumer group's id.
+        group: String,
+        /// A member's id.
+        consumer: String,
+    }
+    AssignmentPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A consumer group's id.
+        group: String,
+        /// A member's id.
+        consumer: String,
+        /// A topic's name.
+        topic: String,
+        /// Its number, from 0.
+        #[param(minimum = 0)]
+        partition: i32,
+    }
+    LagPath {
+        /// The one that this gateway serves.
+        cluster: String,
+        /// A consumer group's id.
+        group: String,
+        /// A topic's name.
+        topic: String,
+        /// Its number, from 0.
+        #[param(minimum = 0)]
+        partition: i32,
+    }
+    V2TopicPath {
+        /// A topic's name.
+        topic: String,
+    }
+    V2PartitionPath {
+        /// A topic's name.
+        topic: String,
+        /// Its number, from 0.
+        #[param(minimum = 0)]
+        partition: i32,
+    }
+}

@@ -1,0 +1,65 @@
+//! The document of the interface, as it is served.
+
+use std::collections::BTreeSet;
+
+use axum::{body::Body, http::Request};
+use serde_json::Value;
+use settings::LimitSettings;
+
+use crate::fixture;
+
+async fn document() -> Value {
+    let router = fixture::rest(fixture::image(), LimitSettings::default());
+    let answer = fixture::send(&router, Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 200);
+    answer.body
+}
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let of_path = METHODS.iter().filter_map(move |method| Some((*method, item.get(*method)?)));
+        of_path.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
+    });
+    operations.collect()
+}
+
+#[tokio::test]
+async fn every_operation_has_a_name_of_its_own_and_says_what_it_does() {
+    let document = document().await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let operations = operations(&document);
+    assert!(operations.len() > 60, "{}", operations.len());
+    let mut names = BTreeSet::new();
+    for (route, operation) in operations {
+        assert!(names.insert(operation["operationId"].as_str().unwrap()), "{route}");
+        assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{route} says nothing");
+        assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{route}");
+        let params = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let in_path = params.iter().filter(|p| p["in"] == "path").map(|p| p["name"].as_str().unwrap());
+        let in_route = route.split('{').skip(1).map(|part| part.split('}').next().unwrap());
+        assert_eq!(in_path.collect::<BTreeSet<_>>(), in_route.collect::<BTreeSet<_>>(), "{route}");
+    }
+}
+
+#[tokio::test]
+async fn every_reference_of_the_document_leads_somewhere() {
+    let document = document().await;
+    let mut open = vec![&document];
+    let mut references = 0;
+    while let Some(value) = open.pop() {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            references += 1;
+            let found = document.pointer(reference.trim_start_matches('#'));
+            assert!(found.is_some(), "{reference}");
+        }
+        match value {
+            Value::Object(fields) => open.extend(fields.values()),
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    assert!(references > 100, "{references}");
+}
