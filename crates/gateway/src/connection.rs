@@ -1,8 +1,8 @@
 //! One HTTP connection: HTTP/1.1, or HTTP/2 if that is what the client begins with.
 
-use std::{io, pin::pin, time::Duration};
+use std::{convert::Infallible, io, pin::pin, time::Duration};
 
-use axum::{Extension, Router, body::Body};
+use axum::{Router, body::Body, response::Response};
 use hyper::{body::Incoming, server::conn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt, service_fn};
+use tower::{Service, ServiceExt, service_fn};
 
 use crate::place::Peer;
 
@@ -25,10 +25,6 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, header_max: Duratio
     let begun = tokio::select! {
         begun = begins_http2(&stream, header_max) => begun,
         () = stop.cancelled() => return,
-    };
-    let router = match stream.peer_addr() {
-        Ok(peer) => router.layer(Extension(Peer(peer.ip().to_canonical()))),
-        Err(_) => router,
     };
     let ended = match begun {
         Ok(Some(true)) => serve_http2(stream, router, header_max, stop).await,
@@ -63,15 +59,29 @@ async fn begins_http2(stream: &TcpStream, within: Duration) -> io::Result<Option
     }
 }
 
+/// The router, which hears from whom each request comes.
+fn requests(
+    stream: &TcpStream,
+    router: Router,
+) -> impl Service<hyper::Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + use<>
+{
+    let peer = stream.peer_addr().ok().map(|peer| Peer(peer.ip().to_canonical()));
+    service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        router.clone().oneshot(request)
+    })
+}
+
 async fn serve_http1(
     stream: TcpStream,
     router: Router,
     header_max: Duration,
     stop: CancellationToken,
 ) -> hyper::Result<()> {
-    let service = TowerToHyperService::new(service_fn(move |request: hyper::Request<Incoming>| {
-        router.clone().oneshot(request.map(Body::new))
-    }));
+    let service = TowerToHyperService::new(requests(&stream, router));
     let connection = conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_max)
@@ -90,9 +100,7 @@ async fn serve_http2(
     header_max: Duration,
     stop: CancellationToken,
 ) -> hyper::Result<()> {
-    let service = TowerToHyperService::new(service_fn(move |request: hyper::Request<Incoming>| {
-        router.clone().oneshot(request.map(Body::new))
-    }));
+    let service = TowerToHyperService::new(requests(&stream, router));
     let connection = conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(header_max)

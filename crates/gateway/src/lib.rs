@@ -7,6 +7,7 @@ mod config_tests;
 mod connection;
 mod consumers;
 mod error;
+mod fetch_request;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a request's path and query name.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt::Display, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
@@ -8,6 +8,7 @@ use axum::{
 };
 use domain::{ClusterId, NodeId, PartitionIndex};
 use metadata::{Image, Node, NodeState, Partition, Topic};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::{ApiError, App, json_object::JsonObject, limits::Whole, negotiate, routing::Target};
@@ -93,6 +94,14 @@ impl At {
         let topic = self.topic()?;
         Ok((topic, Target { topic: topic.id, partition }))
     }
+}
+
+/// RFC 3986's unreserved characters stand for themselves.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name that may have any character, as one segment of a path.
+pub(crate) fn segment(name: &str) -> impl Display {
+    utf8_percent_encode(name, RESERVED)
 }
 
 /// A query that says what is wrong with it.

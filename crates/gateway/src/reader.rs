@@ -8,15 +8,10 @@ use records::{BatchError, Record, check_batches, decode_records};
 use rpc::WatchedImage;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wire::{
-    ResponseError, StrBytes, WireTopicName,
-    messages::{
-        FetchRequest, FetchResponse,
-        fetch_request::{FetchPartition, FetchTopic},
-    },
-};
+use wire::{ResponseError, messages::FetchResponse};
 
 use crate::{
+    fetch_request::{Part, fetch_request},
     leader::{Asked, Nodes, at_leader},
     routing::{Route, RouteError, Target},
 };
@@ -108,22 +103,14 @@ pub(crate) async fn read(
 }
 
 async fn fetch(nodes: &Nodes, read: &Read, offset: Offset, wait: Duration, route: Route) -> Asked<Bytes> {
-    let bytes_max = i32::try_from(read.bytes_max).unwrap_or(i32::MAX);
-    let partition = FetchPartition::default()
-        .with_partition(read.target.partition.0)
-        .with_current_leader_epoch(route.leader_epoch.0)
-        .with_fetch_offset(offset.0)
-        .with_partition_max_bytes(bytes_max);
-    // Old versions name the topic, new ones its id.
-    let topic = FetchTopic::default()
-        .with_topic(WireTopicName(StrBytes::from_string(read.topic.to_string())))
-        .with_topic_id(read.target.topic.0)
-        .with_partitions(vec![partition]);
-    let request = FetchRequest::default()
-        .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
-        .with_min_bytes(1)
-        .with_max_bytes(bytes_max)
-        .with_topics(vec![topic]);
+    let part = Part {
+        topic: read.target.topic,
+        name: &read.topic,
+        partition: read.target.partition,
+        leader_epoch: route.leader_epoch,
+        offset,
+    };
+    let request = fetch_request([part], wait, 1, read.bytes_max);
     match nodes.call(&route.address, request, wait).await {
         Ok(answer) => records_of(answer, read, offset),
         Err(error) => error.into(),

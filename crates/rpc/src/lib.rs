@@ -34,8 +34,7 @@ pub use items::{
     Items, election_from_pb, election_to_pb, items_to_pb, reassignment_from_pb, reassignment_to_pb,
 };
 pub use sessions::{
-    SessionAnswer, SessionView, session_call_from_pb, session_call_to_pb, session_outcome_from_pb,
-    session_outcome_to_pb,
+    session_call_from_pb, session_call_to_pb, session_outcome_from_pb, session_outcome_to_pb,
 };
 pub use status::{leader_hint, not_leader, refusal_of, refusal_status};
 pub use tonic::Status;

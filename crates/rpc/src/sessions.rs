@@ -6,8 +6,8 @@ use assign::Partitions;
 use bytes::Bytes;
 use domain::{Offset, PartitionIndex, TopicId};
 use group::{
-    BeginPoll, Commit, EndPoll, OffsetReset, PollBegun, Range, RecordFormat, SessionCall, SessionError,
-    SessionOp, SessionOptions, SessionReply, Subscribed, TopicPlace, Wanted,
+    BeginPoll, Commit, Described, EndPoll, OffsetReset, PollBegun, Range, RecordFormat, SessionCall,
+    SessionError, SessionOp, SessionOptions, SessionReply, Subscribed, TopicPlace, Wanted,
 };
 use wire::ResponseError;
 
@@ -18,24 +18,6 @@ use crate::{
 
 /// The version of every message about a session.
 const FORMAT: u32 = 1;
-
-/// What a coordinator says of a REST consumer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionAnswer {
-    Done,
-    Described(SessionView),
-    PollBegun(PollBegun),
-    Committed(Vec<(TopicPlace, Offset, String)>),
-}
-
-/// A REST consumer as its client may see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionView {
-    pub options: SessionOptions,
-    pub wanted: Wanted,
-    /// What it may read, with its positions as far as it has any.
-    pub positions: Vec<(TopicPlace, Option<Offset>)>,
-}
 
 pub fn session_call_to_pb(call: &SessionCall, client_host: &str) -> pb::SessionRequest {
     use pb::session_request::Op;
@@ -134,7 +116,7 @@ pub fn session_outcome_to_pb(
         Ok(SessionReply::Done) => Outcome::Done(pb::Nothing {}),
         Ok(SessionReply::Described(described)) => {
             use pb::described::Wanted as To;
-            let wanted = match &described.record.wanted {
+            let wanted = match &described.wanted {
                 Wanted::Nothing => None,
                 Wanted::Topics(topics) => Some(To::Subscribed(pb::Subscribed {
                     topics: topics.iter().cloned().collect(),
@@ -147,7 +129,7 @@ pub fn session_outcome_to_pb(
                 Wanted::Partitions(partitions) => Some(To::Assigned(partitions_to(partitions))),
             };
             Outcome::Described(pb::Described {
-                options: Some(options_to(&described.record.options)),
+                options: Some(options_to(&described.options)),
                 wanted,
                 positions: positions_to(&described.positions),
             })
@@ -166,13 +148,13 @@ pub fn session_outcome_to_pb(
 
 pub fn session_outcome_from_pb(
     response: pb::SessionResponse,
-) -> Result<std::result::Result<SessionAnswer, SessionError>> {
+) -> Result<std::result::Result<SessionReply, SessionError>> {
     use pb::session_response::Outcome;
     let answer = match response.outcome.ok_or(ConversionError::Missing("outcome"))? {
-        Outcome::Done(_) => SessionAnswer::Done,
+        Outcome::Done(_) => SessionReply::Done,
         Outcome::Described(described) => {
             use pb::described::Wanted as From;
-            SessionAnswer::Described(SessionView {
+            SessionReply::Described(Box::new(Described {
                 options: options_from(&described.options.ok_or(ConversionError::Missing("options"))?),
                 wanted: match described.wanted {
                     None => Wanted::Nothing,
@@ -183,15 +165,15 @@ pub fn session_outcome_from_pb(
                     },
                 },
                 positions: positions_from(&described.positions)?,
-            })
+            }))
         }
-        Outcome::PollBegun(begun) => SessionAnswer::PollBegun(PollBegun {
+        Outcome::PollBegun(begun) => SessionReply::PollBegun(PollBegun {
             poll: begun.poll,
             options: options_from(&begun.options.ok_or(ConversionError::Missing("options"))?),
             positions: positions_from(&begun.positions)?,
             replay: begun.replay.iter().map(range_from).collect::<Result<_>>()?,
         }),
-        Outcome::Committed(positions) => SessionAnswer::Committed(committed_from(positions)?),
+        Outcome::Committed(positions) => SessionReply::Committed(committed_from(positions)?),
         Outcome::Failure(failure) => return failure_from(failure).map(Err),
     };
     Ok(Ok(answer))
@@ -435,27 +417,19 @@ mod tests {
             replay: vec![range()],
         };
         let committed = vec![(place(1), Offset(5), "note".to_owned())];
-        let answers = [
-            (SessionReply::Done, SessionAnswer::Done),
-            (SessionReply::PollBegun(begun.clone()), SessionAnswer::PollBegun(begun)),
-            (SessionReply::Committed(committed.clone()), SessionAnswer::Committed(committed)),
-        ];
-        for (reply, answer) in answers {
-            assert_eq!(session_outcome_from_pb(session_outcome_to_pb(&Ok(reply))), Ok(Ok(answer)));
+        for reply in [SessionReply::Done, SessionReply::PollBegun(begun), SessionReply::Committed(committed)]
+        {
+            assert_eq!(session_outcome_from_pb(session_outcome_to_pb(&Ok(reply.clone()))), Ok(Ok(reply)));
         }
         let partitions = Partitions::from([(place(3).topic, BTreeSet::from([place(3).partition]))]);
         let topics = Wanted::Topics(BTreeSet::from(["t".to_owned()]));
         for wanted in
             [Wanted::Nothing, topics, Wanted::Pattern("p".to_owned()), Wanted::Partitions(partitions)]
         {
-            let record =
-                group::SessionRecord { options: options(), wanted: wanted.clone(), ..Default::default() };
             let positions = vec![(place(3), Some(Offset(1)))];
-            let described = group::Described { record, positions: positions.clone() };
+            let described = Described { options: options(), wanted, positions };
             let reply = SessionReply::Described(Box::new(described));
-            let view = SessionView { options: options(), wanted, positions };
-            let read = session_outcome_from_pb(session_outcome_to_pb(&Ok(reply)));
-            assert_eq!(read, Ok(Ok(SessionAnswer::Described(view))));
+            assert_eq!(session_outcome_from_pb(session_outcome_to_pb(&Ok(reply.clone()))), Ok(Ok(reply)));
         }
     }
 

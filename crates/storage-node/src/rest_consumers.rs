@@ -10,7 +10,7 @@ use rpc::{
         session_service_server::{SessionService, SessionServiceServer},
     },
 };
-use tonic::{Request, Response};
+use tonic::{Request, Response, server::NamedService};
 use wire::ResponseError;
 
 use crate::groups::Groups;
@@ -25,8 +25,9 @@ impl RestConsumers {
         let _ = self.0.set(groups);
     }
 
-    pub(crate) fn service(&self) -> SessionServiceServer<Self> {
-        SessionServiceServer::new(self.clone())
+    pub(crate) fn routes(&self) -> axum::Router {
+        let path = format!("/{}/{{*method}}", SessionServiceServer::<Self>::NAME);
+        axum::Router::new().route_service(&path, SessionServiceServer::new(self.clone()))
     }
 }
 

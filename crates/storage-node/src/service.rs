@@ -175,9 +175,7 @@ pub async fn start(
     let kafka_address = endpoint("storage.kafka", &config.kafka_advertised, kafka_bound)?;
     let http_address = endpoint("storage.http", &config.http_advertised, http_bound)?;
     let rest_consumers = RestConsumers::default();
-    let grpc = tonic::service::Routes::new(rest_consumers.service()).prepare().into_axum_router();
-    // Around the gRPC routes: they answer whatever they do not know.
-    let routes = health_routes(health.clone(), metrics).fallback_service(grpc);
+    let routes = health_routes(health.clone(), metrics).merge(rest_consumers.routes());
     let http_task = tokio::spawn(serve_http(http, routes, stop.clone().cancelled_owned()));
 
     let home = Arc::new(Home::new(node));

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use group::{OFFSETS_TOPIC, SessionCall, SessionError, SessionOp};
+use group::{SessionCall, SessionError, SessionOp, SessionReply};
 use metadata::Image;
-use rpc::{SessionAnswer, SessionCallError, SessionClient, WatchedImage};
+use rpc::{SessionCallError, SessionClient, WatchedImage};
 use tokio::time::{Instant, timeout_at};
 use wire::ResponseError;
 
 use super::{Consumer, ConsumerError};
 use crate::{
-    kafka::{Backend, seat},
+    kafka::{Backend, home, seat},
     routing::{Backoff, Route, RouteError, Target, moved, route},
 };
 
@@ -29,7 +29,7 @@ impl Coordinators {
         backend: &Backend,
         consumer: &Consumer,
         op: SessionOp,
-    ) -> Result<SessionAnswer, ConsumerError> {
+    ) -> Result<SessionReply, ConsumerError> {
         let image = &backend.image;
         let call = SessionCall { group: consumer.group.clone(), instance: consumer.instance.clone(), op };
         let deadline = Instant::now() + PATIENCE;
@@ -45,7 +45,7 @@ impl Coordinators {
                 Some((target, way)) => match self.attempt(image, &call, consumer, *target, way).await {
                     // It was deleted by the attempt whose answer was lost.
                     Attempt::Answered(Err(SessionError::Unknown)) if lost && call.op == SessionOp::Delete => {
-                        return Ok(SessionAnswer::Done);
+                        return Ok(SessionReply::Done);
                     }
                     Attempt::Answered(answer) => return Ok(answer?),
                     Attempt::NotThere(reason) => reason,
@@ -63,7 +63,7 @@ impl Coordinators {
             }
             let (target, tried) = match seated {
                 Some((target, way)) => (target, Ok(way)),
-                None => match seat_of(&image.load(), &call.group) {
+                None => match home(&image.load(), &call.group) {
                     Some(target) => (target, Err(RouteError::NoLeader)),
                     None => {
                         let there = image.wait_for(|image| seat(image, &call.group).is_some());
@@ -113,7 +113,7 @@ impl Coordinators {
 }
 
 enum Attempt {
-    Answered(Result<SessionAnswer, SessionError>),
+    Answered(Result<SessionReply, SessionError>),
     /// It was not carried out.
     NotThere(String),
     /// It may have been.
@@ -129,14 +129,6 @@ fn is_elsewhere(code: ResponseError) -> bool {
             | ResponseError::CoordinatorLoadInProgress
             | ResponseError::UnknownTopicId
     )
-}
-
-/// The partition that the group lives in, whoever leads it.
-fn seat_of(image: &Image, group: &str) -> Option<Target> {
-    let topic = image.topics.get(OFFSETS_TOPIC)?;
-    let partitions = i32::try_from(topic.partitions.len()).ok().filter(|count| *count > 0)?;
-    let partition = domain::PartitionIndex(group::partition_of(group, partitions));
-    Some(Target { topic: topic.id, partition })
 }
 
 fn grpc_address(image: &Image, target: Target) -> Option<String> {

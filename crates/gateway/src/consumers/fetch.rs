@@ -1,6 +1,6 @@
 //! Reading many partitions at once, each leader asked once for all of its own.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{Offset, TopicName};
@@ -9,15 +9,13 @@ use group::TopicPlace;
 use metadata::Image;
 use tokio::time::Instant;
 use wire::{
-    ResponseError, StrBytes, WireTopicName,
-    messages::{
-        FetchRequest, FetchResponse,
-        fetch_request::{FetchPartition, FetchTopic},
-    },
+    ResponseError,
+    messages::{FetchRequest, FetchResponse},
 };
 
 use crate::{
     App,
+    fetch_request::{Part, fetch_request},
     routing::{Route, Target, route},
 };
 
@@ -35,79 +33,75 @@ pub(super) enum Found {
     /// Record batches, none if there is nothing new.
     Batches(Bytes),
     OutOfRange,
-    /// Nobody could tell; the reason.
-    Nothing(String),
+    /// Nobody could tell.
+    Nothing,
 }
 
 /// Reads each partition once, without waiting for anything. The answers stand in the order of `wanted`.
 pub(super) async fn read(app: &App, image: &Image, wanted: &[From], bytes_max: usize) -> Vec<Found> {
-    let mut found = vec![Found::Nothing("the partition has no leader now".to_owned()); wanted.len()];
+    let mut found = vec![Found::Nothing; wanted.len()];
     let by_leader = by_leader(image, wanted);
     let asking = by_leader.iter().map(|(address, asked)| async move {
-        let request = request(wanted, asked, bytes_max, Duration::ZERO, 1);
+        let request = request(wanted, asked, Duration::ZERO, 1, bytes_max);
         app.nodes.call(address, request, Duration::ZERO).await
     });
     for (asked, answer) in by_leader.values().zip(join_all(asking).await) {
         match answer {
             Ok(answer) => of_leader(answer, wanted, asked, &mut found),
-            Err(error) => {
-                for (index, _) in asked {
-                    found[*index] = Found::Nothing(error.to_string());
-                }
-            }
+            Err(error) => tracing::debug!(%error, "a leader did not answer"),
         }
     }
     found
 }
 
-/// Waits until one of the leaders has news, at least of so many bytes, or the time is up. What there is, the next read tells.
+/// Waits until one of the leaders has at least so many bytes, or the time is up; whether one has. What there is, the next read
+/// tells.
 pub(super) async fn wait(
-    app: &std::sync::Arc<App>,
+    app: &Arc<App>,
     image: &Image,
     wanted: &[From],
     bytes_min: i32,
     until: Instant,
-) {
+) -> bool {
     let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return;
-    }
     let mut waiting = FuturesUnordered::new();
     for (address, asked) in by_leader(image, wanted) {
         // Only as much as must be there: the first batch comes whole in any case.
-        let request = request(wanted, &asked, bytes_min.max(1) as usize, left.min(SLICE_MAX), bytes_min);
+        let bytes_max = usize::try_from(bytes_min).unwrap_or(1).max(1);
+        let wait = left.min(SLICE_MAX);
+        let request = request(wanted, &asked, wait, bytes_min, bytes_max);
         let app = app.clone();
         // Asked to its end though nobody waits for it any more: the connection can be used again then.
-        let task = tokio::spawn(async move {
+        waiting.push(tokio::spawn(async move {
             let begun = Instant::now();
-            let answer = app.nodes.call(&address, request, left.min(SLICE_MAX)).await;
-            if answer.is_err() {
-                // One that cannot be asked has no news.
+            let answer = app.nodes.call(&address, request, wait).await;
+            let has_news = answer.is_ok_and(|answer| has_news(&answer, bytes_max));
+            if !has_news {
+                // One that answers at once and has nothing (it leads no more, or stops) is not asked again at once.
                 tokio::time::sleep_until(begun + RETRY).await;
             }
-            answer.is_ok_and(|answer| has_news(&answer))
-        });
-        waiting.push(task);
+            has_news
+        }));
     }
     if waiting.is_empty() {
-        return tokio::time::sleep(left.min(RETRY)).await;
+        tokio::time::sleep(left.min(RETRY)).await;
     }
-    while let Some(news) = waiting.next().await {
-        if !matches!(news, Ok(false)) {
-            return;
+    while let Some(has_news) = waiting.next().await {
+        if has_news.unwrap_or(false) {
+            return true;
         }
     }
+    false
 }
 
 /// A node waits no longer than this for news, so that one whom nobody waits for is free again soon.
 const SLICE_MAX: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(50);
 
-fn has_news(answer: &FetchResponse) -> bool {
-    answer.error_code != 0
-        || answer.responses.iter().flat_map(|topic| &topic.partitions).any(|partition| {
-            partition.error_code != 0 || partition.records.as_ref().is_some_and(|r| !r.is_empty())
-        })
+fn has_news(answer: &FetchResponse, bytes_min: usize) -> bool {
+    let partitions = || answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let bytes: usize = partitions().filter_map(|p| p.records.as_ref()).map(Bytes::len).sum();
+    bytes >= bytes_min || partitions().any(|p| p.error_code == ResponseError::OffsetOutOfRange.code())
 }
 
 /// The places of what each leader is asked for, with the way to it.
@@ -124,35 +118,21 @@ fn by_leader(image: &Image, wanted: &[From]) -> BTreeMap<String, Asked> {
     by_leader
 }
 
-fn request(wanted: &[From], asked: &Asked, bytes_max: usize, wait: Duration, bytes_min: i32) -> FetchRequest {
-    let bytes_max = i32::try_from(bytes_max).unwrap_or(i32::MAX);
-    // A leader fills its answer in the order of the request, so a topic may stand in it many times.
-    let topics = asked.iter().map(|(index, way)| {
-        let from = &wanted[*index];
-        let partition = FetchPartition::default()
-            .with_partition(from.place.partition.0)
-            .with_current_leader_epoch(way.leader_epoch.0)
-            .with_fetch_offset(from.offset.0)
-            .with_partition_max_bytes(bytes_max);
-        FetchTopic::default()
-            .with_topic(WireTopicName(StrBytes::from_string(from.topic.to_string())))
-            .with_topic_id(from.place.topic.0)
-            .with_partitions(vec![partition])
+fn request(wanted: &[From], asked: &Asked, wait: Duration, bytes_min: i32, bytes_max: usize) -> FetchRequest {
+    let parts = asked.iter().map(|(index, way)| {
+        let From { place, topic, offset } = &wanted[*index];
+        Part {
+            topic: place.topic,
+            name: topic,
+            partition: place.partition,
+            leader_epoch: way.leader_epoch,
+            offset: *offset,
+        }
     });
-    FetchRequest::default()
-        .with_max_wait_ms(i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
-        .with_min_bytes(bytes_min.max(1))
-        .with_max_bytes(bytes_max)
-        .with_topics(topics.collect())
+    fetch_request(parts, wait, bytes_min, bytes_max)
 }
 
 fn of_leader(answer: FetchResponse, wanted: &[From], asked: &Asked, found: &mut [Found]) {
-    if let Some(code) = ResponseError::try_from_code(answer.error_code) {
-        for (index, _) in asked {
-            found[*index] = Found::Nothing(code.to_string());
-        }
-        return;
-    }
     for topic in answer.responses {
         for partition in topic.partitions {
             let of = asked.iter().find(|(index, _)| {
@@ -164,8 +144,68 @@ fn of_leader(answer: FetchResponse, wanted: &[From], asked: &Asked, found: &mut 
             found[*index] = match ResponseError::try_from_code(partition.error_code) {
                 None => Found::Batches(partition.records.unwrap_or_default()),
                 Some(ResponseError::OffsetOutOfRange) => Found::OutOfRange,
-                Some(code) => Found::Nothing(code.to_string()),
+                Some(_) => Found::Nothing,
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use domain::PartitionIndex;
+    use rpc::WatchedImage;
+    use settings::LimitSettings;
+    use tokio_util::sync::CancellationToken;
+    use transport::Reply;
+    use wire::{
+        RequestFrame,
+        messages::fetch_response::{FetchableTopicResponse, PartitionData},
+    };
+
+    use super::*;
+    use crate::{
+        fixture,
+        kafka::fake_node::{in_front_of, says},
+    };
+
+    /// How often a node is asked by one who has nothing to read for 600 ms, if it always answers at once, with this.
+    async fn asked(error: Option<ResponseError>) -> usize {
+        let count = Arc::new(AtomicUsize::new(0));
+        let node = {
+            let count = count.clone();
+            move |frame: RequestFrame| {
+                count.fetch_add(1, Ordering::Relaxed);
+                let request: FetchRequest = frame.decode_body().unwrap();
+                let code = error.map_or(0, |error| error.code());
+                let topic = FetchableTopicResponse::default()
+                    .with_topic_id(request.topics[0].topic_id)
+                    .with_partitions(vec![PartitionData::default().with_error_code(code)]);
+                Reply::Now(says(&frame, &FetchResponse::default().with_responses(vec![topic])))
+            }
+        };
+        let stop = CancellationToken::new();
+        let image = in_front_of(fixture::image(), node, &stop).await;
+        let topic = image.topics.get("orders").unwrap().clone();
+        let place = TopicPlace { topic: topic.id, partition: PartitionIndex(0) };
+        let wanted = [From { place, topic: topic.name.clone(), offset: Offset(0) }];
+        let app = fixture::app(WatchedImage::fixed(image.clone()), LimitSettings::default());
+        let until = Instant::now() + Duration::from_millis(600);
+        while Instant::now() < until {
+            read(&app, &image, &wanted, 100).await;
+            wait(&app, &image, &wanted, 1, until).await;
+        }
+        stop.cancel();
+        count.load(Ordering::Relaxed)
+    }
+
+    /// A leader that was just replaced, or one that is about to stop.
+    #[tokio::test]
+    async fn a_node_that_answers_at_once_without_records_is_not_asked_without_a_pause() {
+        for error in [Some(ResponseError::NotLeaderOrFollower), None] {
+            let asked = asked(error).await;
+            assert!((2..=30).contains(&asked), "{error:?}: asked {asked} times in 600 ms");
         }
     }
 }

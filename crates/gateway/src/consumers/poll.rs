@@ -2,9 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use domain::Offset;
 use futures_util::future::try_join_all;
-use group::{BeginPoll, EndPoll, PollBegun, Range, RecordFormat, SessionError, SessionOp, TopicPlace};
+use group::{
+    BeginPoll, EndPoll, PollBegun, Range, RecordFormat, SessionError, SessionOp, SessionReply, TopicPlace,
+};
 use records::Record;
-use rpc::SessionAnswer;
 use tokio::time::Instant;
 
 use super::{
@@ -115,7 +116,7 @@ async fn begin(
     let begin = BeginPoll { request: wanted.request.clone(), format: wanted.format, again };
     let op = SessionOp::BeginPoll(begin);
     match app.coordinators.call(&app.backend, consumer, op).await? {
-        SessionAnswer::PollBegun(begun) => Ok(begun),
+        SessionReply::PollBegun(begun) => Ok(begun),
         other => Err(ConsumerError::Unknown(format!("the coordinator answered {other:?}"))),
     }
 }
@@ -154,7 +155,9 @@ async fn read_some(
     // Whose turn it is to come first is as good as random.
     let first = usize::try_from(begun.poll % from.len().max(1) as u64).unwrap_or(0);
     from.rotate_left(first);
-    let bytes_min = begun.options.fetch_bytes_min;
+    let bytes_min = begun.options.fetch_bytes_min.min(i32::try_from(bytes_max).unwrap_or(i32::MAX));
+    // A leader had that much: what of it comes is taken, though batches may not fit the answer to the last byte.
+    let mut has_come = false;
     loop {
         let image = app.image.load();
         let found = fetch::read(app, &image, &from, bytes_max).await;
@@ -166,7 +169,7 @@ async fn read_some(
             began.push((place, offset));
         }
         let there: usize = found.iter().map(Found::bytes).sum();
-        let is_enough = there > 0 && there >= usize::try_from(bytes_min).unwrap_or(1);
+        let is_enough = there > 0 && (has_come || there >= usize::try_from(bytes_min).unwrap_or(1));
         let is_over = Instant::now() >= until || app.stopping.is_cancelled();
         // Where reading begins is written down before anything is waited for, or it would begin anew if this gateway dies.
         if is_enough || is_over || !began.is_empty() {
@@ -177,10 +180,10 @@ async fn read_some(
             }
             began = read.began;
         }
-        tokio::select! {
-            () = fetch::wait(app, &image, &from, bytes_min, until) => {}
-            () = app.stopping.cancelled() => {}
-        }
+        has_come = tokio::select! {
+            has_come = fetch::wait(app, &image, &from, bytes_min, until) => has_come,
+            () = app.stopping.cancelled() => false,
+        };
     }
 }
 
@@ -195,7 +198,7 @@ impl Found {
     fn bytes(&self) -> usize {
         match self {
             Found::Batches(bytes) => bytes.len(),
-            Found::OutOfRange | Found::Nothing(_) => 0,
+            Found::OutOfRange | Found::Nothing => 0,
         }
     }
 }

@@ -32,10 +32,15 @@ const SUCCESSOR_MAX: Duration = Duration::from_secs(1);
 
 /// Where a group lives: the leader of its partition of the internal topic.
 pub(crate) fn seat(image: &Image, group: &str) -> Option<(Target, Route)> {
+    let target = home(image, group)?;
+    Some((target, route(image, target).ok()?))
+}
+
+/// That partition, whoever leads it.
+pub(crate) fn home(image: &Image, group: &str) -> Option<Target> {
     let topic = image.topics.get(OFFSETS_TOPIC)?;
     let partitions = i32::try_from(topic.partitions.len()).ok().filter(|count| *count > 0)?;
-    let target = Target { topic: topic.id, partition: PartitionIndex(partition_of(group, partitions)) };
-    Some((target, route(image, target).ok()?))
+    Some(Target { topic: topic.id, partition: PartitionIndex(partition_of(group, partitions)) })
 }
 
 /// Hands the request to the group's coordinator as it came, and its answer back.

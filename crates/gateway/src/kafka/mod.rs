@@ -41,7 +41,11 @@ mod split;
 mod upstream;
 
 pub use listener::KafkaConfig;
-pub(crate) use {backend::Backend, coordinator::seat, listener::KafkaListener};
+pub(crate) use {
+    backend::Backend,
+    coordinator::{home, seat},
+    listener::KafkaListener,
+};
 
 use ::metadata::{Image, Topic};
 use domain::{PartitionIndex, TopicId, TopicName};

@@ -3,15 +3,13 @@ use std::{sync::Arc, time::Duration};
 use domain::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
 use futures_util::{FutureExt, future::BoxFuture};
 use transport::CallError;
-use wire::{
-    StrBytes, WireTopicName,
-    messages::{
-        FetchRequest, FetchResponse,
-        fetch_request::{FetchPartition, FetchTopic},
-    },
-};
+use wire::messages::FetchResponse;
 
-use crate::{App, limits::Held};
+use crate::{
+    App,
+    fetch_request::{Part, fetch_request},
+    limits::Held,
+};
 
 /// What a leader is asked for: a partition, the epoch in which it leads it, and where to go on.
 pub(super) type Wanted = (PartitionIndex, LeaderEpoch, Offset);
@@ -63,7 +61,14 @@ impl Leader {
     ) {
         let held = self.is_behind.then(|| app.memory.try_take_spare(LOOK_BYTES)).flatten();
         let bytes = if held.is_some() { LOOK_BYTES } else { WAITING_BYTES };
-        let request = request(topic, name, wanted, bytes);
+        let parts = wanted.iter().map(|(partition, leader_epoch, offset)| Part {
+            topic,
+            name,
+            partition: *partition,
+            leader_epoch: *leader_epoch,
+            offset: *offset,
+        });
+        let request = fetch_request(parts, WAIT, 1, bytes);
         let (app, address, pause) = (app.clone(), address.to_owned(), self.pause());
         let asked = async move {
             if !pause.is_zero() {
@@ -93,27 +98,6 @@ impl Leader {
         self.failures = self.failures.saturating_add(1);
         self.is_behind = false;
     }
-}
-
-fn request(topic: TopicId, name: &TopicName, wanted: &[Wanted], bytes: usize) -> FetchRequest {
-    let bytes_max = i32::try_from(bytes).unwrap_or(i32::MAX);
-    let partitions = wanted.iter().map(|(partition, epoch, offset)| {
-        FetchPartition::default()
-            .with_partition(partition.0)
-            .with_current_leader_epoch(epoch.0)
-            .with_fetch_offset(offset.0)
-            .with_partition_max_bytes(bytes_max)
-    });
-    // Old versions name the topic, new ones its id.
-    let topic = FetchTopic::default()
-        .with_topic(WireTopicName(StrBytes::from_string(name.to_string())))
-        .with_topic_id(topic.0)
-        .with_partitions(partitions.collect());
-    FetchRequest::default()
-        .with_max_wait_ms(i32::try_from(WAIT.as_millis()).unwrap_or(i32::MAX))
-        .with_min_bytes(1)
-        .with_max_bytes(bytes_max)
-        .with_topics(vec![topic])
 }
 
 #[cfg(test)]

@@ -15,11 +15,14 @@ use axum::{
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
 };
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Value, error::Category, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    App, negotiate,
+    ApiError, App,
+    json_object::JsonObject,
+    negotiate,
     openapi::{V2, V2Shown},
 };
 
@@ -64,4 +67,13 @@ async fn negotiated(request: Request, next: Next) -> Response {
         *content_type = HeaderValue::from_static(media_type);
     }
     response
+}
+
+/// A body as v2 reads it: what is no JSON is 400, what is not what was expected 422.
+fn parsed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ApiError> {
+    let parsed = serde_json::from_slice::<JsonObject<T>>(bytes);
+    parsed.map(|JsonObject(body)| body).map_err(|e| match e.classify() {
+        Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
+        _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
+    })
 }

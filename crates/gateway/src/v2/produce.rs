@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 use axum::{Json, http::HeaderMap};
 use domain::PartitionIndex;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::{error::Category, value::RawValue};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::embedded::bytes_of;
+use super::{embedded::bytes_of, parsed};
 use crate::{
     ApiError,
     json_object::JsonObject,
@@ -189,11 +189,7 @@ fn parse<'a>(
     only: Option<PartitionIndex>,
     now: i64,
 ) -> Result<Vec<(Option<PartitionIndex>, OutRecord<'a>)>, ApiError> {
-    let JsonObject(body): JsonObject<Body<'a>> =
-        serde_json::from_slice(body).map_err(|e| match e.classify() {
-            Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
-            _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
-        })?;
+    let body: Body<'a> = parsed(body)?;
     if body.records.is_empty() {
         return Err(ApiError::unprocessable("records is empty"));
     }

@@ -5,12 +5,12 @@ use domain::PartitionIndex;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::shape::{Links, List, Related, Resource, group_path, segment};
+use super::shape::{Links, List, Related, Resource, group_path};
 use crate::{
     ApiError,
     groups::{Group, Member},
     openapi::{AssignmentPath, ConsumerPath, Found, GroupPath, V3},
-    place::At,
+    place::{At, segment},
 };
 
 #[derive(Serialize, ToSchema)]

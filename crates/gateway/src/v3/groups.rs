@@ -2,12 +2,12 @@ use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::shape::{Links, List, Related, Resource, broker_path, group_path, segment};
+use super::shape::{Links, List, Related, Resource, broker_path, group_path};
 use crate::{
     ApiError,
     groups::{self, Group, GroupKind},
     openapi::{ClusterPath, Found, GroupPath, V3},
-    place::At,
+    place::{At, segment},
 };
 
 #[derive(Serialize, ToSchema)]

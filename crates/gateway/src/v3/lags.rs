@@ -5,12 +5,12 @@ use domain::PartitionIndex;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::shape::{Links, List, Related, Resource, group_path, segment};
+use super::shape::{Links, List, Related, Resource, group_path};
 use crate::{
     ApiError,
     groups::{Group, GroupError, Lag, lags},
     openapi::{Found, GroupPath, LagPath, V3},
-    place::At,
+    place::{At, segment},
 };
 
 #[derive(Serialize, ToSchema)]

@@ -1,13 +1,10 @@
 //! What all of v3's objects and lists look like, and the links between them.
 
-use std::fmt::Display;
-
 use domain::{ClusterId, NodeId, PartitionIndex, TopicName};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::place::At;
+use crate::place::{At, segment};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Resource<T> {
@@ -114,12 +111,4 @@ pub(crate) fn broker_path(broker: NodeId) -> String {
 
 pub(crate) fn group_path(group: &str) -> String {
     format!("/consumer-groups/{}", segment(group))
-}
-
-/// RFC 3986's unreserved characters stand for themselves.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// A name that may have any character, as one segment of a path.
-pub(crate) fn segment(name: &str) -> impl Display {
-    utf8_percent_encode(name, RESERVED)
 }

@@ -4,7 +4,7 @@ use assign::Partitions;
 use domain::{Offset, PartitionIndex, TopicId};
 use wire::ResponseError;
 
-use crate::{RecordFormat, SessionOptions, SessionRecord};
+use crate::{RecordFormat, SessionOptions, Wanted};
 
 /// What a gateway asks for a REST consumer. All but [`SessionOp::Create`] need it to be there, and renew its lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +101,8 @@ pub enum SessionReply {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Described {
-    pub record: SessionRecord,
+    pub options: SessionOptions,
+    pub wanted: Wanted,
     /// What it may read, with its positions as far as it has any.
     pub positions: Vec<(TopicPlace, Option<Offset>)>,
 }

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use assign::Partitions;
 use domain::{PartitionIndex, TopicId};
 use wire::{
-    ResponseError, StrBytes, WireTopicName,
+    StrBytes, WireTopicName,
     messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse},
 };
 
@@ -76,13 +76,12 @@ impl Group {
         turn: &mut Turn<'_>,
         caller: &Caller,
         instance: &str,
-        record: &SessionRecord,
+        record: &Arc<SessionRecord>,
     ) -> Result<(Partitions, bool), SessionError> {
         if self.member_epoch(record).is_none() {
             return self.join_again(turn, caller, instance, record).map(|partitions| (partitions, true));
         }
-        let walker =
-            Walker { instance: instance.into(), record: Arc::new(record.clone()), busy: BTreeSet::new() };
+        let walker = Walker { instance: instance.into(), record: record.clone(), busy: BTreeSet::new() };
         let assigned = self.advance(turn, &[walker]).pop().unwrap_or_default();
         Ok((assigned, false))
     }
@@ -236,7 +235,6 @@ fn subscribing(
 
 impl From<Refusal> for SessionError {
     fn from(refusal: Refusal) -> Self {
-        let code: ResponseError = refusal.error;
-        Self::Refused { code, message: refusal.message }
+        Self::Refused { code: refusal.error, message: refusal.message }
     }
 }

@@ -112,7 +112,8 @@ impl Group {
                 Ok(SessionReply::Done)
             }
             SessionOp::Describe => Ok(SessionReply::Described(Box::new(Described {
-                record: (*record).clone(),
+                options: record.options.clone(),
+                wanted: record.wanted.clone(),
                 positions: self.positions(turn, instance, &record, &self.owned(turn, &record)),
             }))),
             SessionOp::Subscribe(wanted) => self.subscribe(turn, caller, instance, &record, wanted),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::{
     BeginPoll, EndPoll, Live, Poll, PollBegun, SessionError, SessionReply, Spot, places_of, record_of,
 };
@@ -12,7 +14,7 @@ impl Group {
         turn: &mut Turn<'_>,
         caller: &Caller,
         instance: &str,
-        record: &SessionRecord,
+        record: &Arc<SessionRecord>,
         begin: &BeginPoll,
     ) -> Result<SessionReply, SessionError> {
         if begin.format.is_some_and(|format| format != record.options.format) {
@@ -52,8 +54,13 @@ impl Group {
             Wanted::Topics(_) | Wanted::Pattern(_) => self.advance_or_join(turn, caller, instance, record)?,
             Wanted::Partitions(_) | Wanted::Nothing => (self.owned(turn, record), false),
         };
-        let anew = SessionRecord { positions: Default::default(), ..record.clone() };
-        let positions = self.positions(turn, instance, if joined { &anew } else { record }, &owned);
+        let positions = match joined {
+            false => self.positions(turn, instance, record, &owned),
+            true => {
+                let anew = SessionRecord { positions: Default::default(), ..(**record).clone() };
+                self.positions(turn, instance, &anew, &owned)
+            }
+        };
         let options = record.options.clone();
         Ok(SessionReply::PollBegun(PollBegun { poll: number, options, positions, replay: Vec::new() }))
     }

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, time::Duration};
 
-use group::{SessionCall, SessionError};
+use group::{SessionCall, SessionError, SessionReply};
 use parking_lot::Mutex;
 use tonic::{
     Status,
@@ -9,7 +9,6 @@ use tonic::{
 
 use super::never_sent;
 use crate::{
-    SessionAnswer,
     sessions::{session_call_to_pb, session_outcome_from_pb},
     storage_pb::session_service_client::SessionServiceClient,
 };
@@ -44,7 +43,7 @@ impl SessionClient {
         call: &SessionCall,
         client_host: &str,
         within: Duration,
-    ) -> Result<Result<SessionAnswer, SessionError>, SessionCallError> {
+    ) -> Result<Result<SessionReply, SessionError>, SessionCallError> {
         let not_sent = |reason: String| SessionCallError::NotSent { address: address.to_owned(), reason };
         let lost = |reason: String| SessionCallError::Lost { address: address.to_owned(), reason };
         let channel = self.channel(address).map_err(|e| not_sent(e.to_string()))?;

@@ -10,8 +10,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 use axum::routing::{delete, get, post};
-use group::{SessionError, SessionOp};
-use rpc::SessionAnswer;
+use group::{SessionError, SessionOp, SessionReply};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -55,7 +54,7 @@ impl At {
         Consumer { group: self.param("group").to_owned(), instance: instance.to_owned(), client_host: host }
     }
 
-    async fn ask(&self, consumer: &Consumer, op: SessionOp) -> Result<SessionAnswer, ApiError> {
+    async fn ask(&self, consumer: &Consumer, op: SessionOp) -> Result<SessionReply, ApiError> {
         let app = &self.app;
         let answer = app.coordinators.call(&app.backend, consumer, op).await;
         answer.map_err(|error| consumer.refused(error))

@@ -2,8 +2,7 @@ use std::collections::BTreeSet;
 
 use axum::{Json, http::StatusCode};
 use domain::Offset;
-use group::{Commit, SessionOp};
-use rpc::SessionAnswer;
+use group::{Commit, SessionOp, SessionReply};
 use serde::{Deserialize, Serialize};
 
 use super::shape::{NamedPartition, PartitionList, V2Body, place};
@@ -116,7 +115,7 @@ pub(super) async fn committed(
         }
     }
     let committed = match at.ask(&at.consumer(), SessionOp::Committed(places)).await? {
-        SessionAnswer::Committed(committed) => committed,
+        SessionReply::Committed(committed) => committed,
         other => return Err(ConsumerError::Unknown(format!("the coordinator answered {other:?}")).into()),
     };
     let offsets = committed.into_iter().filter_map(|(place, offset, metadata)| {

@@ -4,13 +4,12 @@ use axum::{
     extract::{FromRequest, Request},
     http::HeaderMap,
 };
-use bytes::Bytes;
 use domain::PartitionIndex;
 use group::TopicPlace;
 use metadata::Image;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::error::Category;
 
+use super::super::parsed;
 use crate::{ApiError, App, json_object::JsonObject, limits::Whole, negotiate};
 
 /// A body in one of v2's types; `None` if it is empty.
@@ -42,14 +41,6 @@ impl<T: DeserializeOwned> FromRequest<std::sync::Arc<App>> for SomeV2Body<T> {
             None => Err(ApiError::unprocessable("the body is empty")),
         }
     }
-}
-
-fn parsed<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
-    let parsed = serde_json::from_slice::<JsonObject<T>>(bytes);
-    parsed.map(|JsonObject(body)| body).map_err(|e| match e.classify() {
-        Category::Data => ApiError::unprocessable(format!("the body is not what is expected: {e}")),
-        _ => ApiError::bad_request(format!("the body is not JSON: {e}")),
-    })
 }
 
 /// A partition by name.

@@ -1,7 +1,6 @@
 use assign::Partitions;
 use axum::{Json, http::StatusCode};
-use group::{SessionOp, Subscribed, Wanted};
-use rpc::{SessionAnswer, SessionView};
+use group::{Described, SessionOp, SessionReply, Subscribed, Wanted};
 use serde::{Deserialize, Serialize};
 
 use super::shape::{NamedPartition, PartitionList, PartitionListView, SomeV2Body};
@@ -88,9 +87,9 @@ pub(super) async fn assignments(at: At) -> Result<Json<PartitionListView>, ApiEr
 }
 
 impl At {
-    pub(super) async fn described(&self, consumer: &Consumer) -> Result<SessionView, ApiError> {
+    pub(super) async fn described(&self, consumer: &Consumer) -> Result<Described, ApiError> {
         match self.ask(consumer, SessionOp::Describe).await? {
-            SessionAnswer::Described(view) => Ok(view),
+            SessionReply::Described(view) => Ok(*view),
             other => Err(ConsumerError::Unknown(format!("the coordinator answered {other:?}")).into()),
         }
     }
