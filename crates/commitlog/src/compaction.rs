@@ -207,7 +207,10 @@ impl Log {
             Source { base, size, next_base: self.next_base(index) }
         };
         // All that is remembered, not only the last: a replica that fetches the compacted log tells duplicates, too.
-        let batches = self.producers.iter().flat_map(|(_, state)| state.batches());
+        let mut remembered = HashSet::new();
+        for (_, producer) in self.producers.iter() {
+            remembered.extend(producer.batches().iter().map(|batch| batch.last_offset));
+        }
         Ok(Some(Plan {
             dir: self.dir.clone(),
             folder: Arc::new(File::open(&self.dir).at(&self.dir)?),
@@ -215,7 +218,7 @@ impl Log {
             sources: (0..until).map(source).collect(),
             first_dirty: self.first_dirty.max(self.segments[0].base),
             until: self.segments[until].base,
-            remembered: batches.map(|batch| batch.last_offset).collect(),
+            remembered,
             now_ms,
             truncations: self.dirt.truncations,
         }))

@@ -205,6 +205,7 @@ mod tests {
         producers.restore(ProducerId(1), ProducerEpoch(2), (0..5).map(batch), 99);
         producers.restore(ProducerId(4), ProducerEpoch(0), [batch(9)], 98);
         producers.restore(ProducerId(5), ProducerEpoch(3), [], 97);
+        producers.restore(ProducerId::of_key(9), ProducerEpoch(0), [batch(8)], 96);
         producers
     }
 

@@ -230,7 +230,7 @@ fn a_producers_last_batches_stay_and_it_is_known_after_a_reopening() {
         fs::remove_file(fixture.path(name)).unwrap();
     }
     let (mut log, _) = fixture.recover(10);
-    let batches = |id| known.get(ProducerId(id)).unwrap().batches();
+    let batches = |id| known.get(ProducerId(id)).unwrap().batches().to_vec();
     assert_eq!(log.producers().get(ProducerId(5)).unwrap().batches(), batches(5));
     assert_eq!(log.producers().get(ProducerId(6)).unwrap().batches(), batches(6));
     assert!(append(&mut log, &of_producer(5, 3, "k")).duplicate);

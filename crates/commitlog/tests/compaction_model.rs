@@ -104,7 +104,7 @@ impl Model {
         let whole = self.all.iter().map(|(_, key, value, _)| (*key, value.clone()));
         assert_eq!(apply(&mut read.into_iter()), apply(&mut whole.into_iter()));
         for (id, sequence) in &self.sequences {
-            let last = log.producers().get(ProducerId(*id)).unwrap().batches().last().unwrap();
+            let last = *log.producers().get(ProducerId(*id)).unwrap().batches().last().unwrap();
             assert_eq!(last.last_sequence + 1, *sequence);
         }
     }

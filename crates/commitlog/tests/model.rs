@@ -223,7 +223,8 @@ fn step(fixture: &Fixture, mut log: Log, model: &mut Model, step: Step) -> Resul
         prop_assert_eq!(began.map(|(epoch, _)| epoch.0), Some(record.epoch), "offset {}", offset);
     }
     for producer in 0..3 {
-        let known = log.producers().get(ProducerId(producer)).map_or(&[][..], |state| state.batches());
+        let known =
+            log.producers().get(ProducerId(producer)).map_or(Vec::new(), |state| state.batches().to_vec());
         let known: Vec<_> = known.iter().map(|batch| (batch.last_sequence, batch.last_offset.0)).collect();
         let sent = model.of_producer(producer);
         prop_assert_eq!(known, &sent[sent.len().saturating_sub(5)..], "producer {}", producer);

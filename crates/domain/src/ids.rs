@@ -35,6 +35,19 @@ impl Offset {
 impl ProducerId {
     /// A batch without a producer id is not idempotent.
     pub const NONE: ProducerId = ProducerId(-1);
+
+    /// Ids from here on are not handed out by the controllers.
+    const FIRST_OF_KEYS: i64 = 1 << 62;
+
+    /// The id under which what is sent with an idempotency key is written, of a hash of that key.
+    pub const fn of_key(hash: u64) -> Self {
+        Self(Self::FIRST_OF_KEYS | (hash >> 2) as i64)
+    }
+
+    /// Whether the id was made of a key: then it has one batch in a partition, and no other.
+    pub const fn is_of_key(self) -> bool {
+        self.0 >= Self::FIRST_OF_KEYS
+    }
 }
 
 /// One partition of one topic, by name.

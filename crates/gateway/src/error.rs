@@ -13,6 +13,7 @@
 //! | 422/42204 | an option of a consumer instance is none, or has a value that it cannot have |
 //! | 422/42206 | v3: a body without a record |
 //! | 422/42208 | v3: a batch with too many entries, or with an id that is missing, malformed or not its own |
+//! | 422/42209 | an `Idempotency-Key` that came with another request before; nothing was written |
 //! | 500/50002 | a storage node refused for a reason that asking again does not mend |
 //! | 503/503 | too much at once, or no metadata yet: ask again |
 //! | 503/50302 | no leader, too few replicas in sync, or no controller, in time. **Nothing was changed**: ask again |
@@ -80,6 +81,10 @@ impl ApiError {
     /// v3's for a body without a record. These say their code in the text, too, as Confluent's do.
     pub(crate) fn no_record(message: &str) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, 42206, format!("Error: 42206 : {message}"))
+    }
+
+    pub(crate) fn key_reused(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, 42209, message)
     }
 
     pub(crate) fn too_large(message: impl Into<String>) -> Self {
@@ -167,6 +172,7 @@ impl From<ProduceError> for ApiError {
         match error {
             ProduceError::TooLarge { .. } => Self::too_large(message),
             ProduceError::Forbidden(_) => Self::unprocessable(message),
+            ProduceError::KeyReused => Self::key_reused(message),
             ProduceError::TopicGone => Self::new(StatusCode::NOT_FOUND, 40401, message),
             ProduceError::Refused { code, .. } => Self::refused(code, message),
             ProduceError::NotWritten(_) => Self::unchanged(message),

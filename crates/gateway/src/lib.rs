@@ -13,6 +13,7 @@ mod fixture;
 #[cfg(test)]
 mod group_tests;
 mod groups;
+mod idempotency;
 mod json_object;
 mod kafka;
 mod leader;

@@ -4,7 +4,7 @@ use std::{fmt::Display, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, request::Parts},
 };
 use domain::{ClusterId, NodeId, PartitionIndex};
 use metadata::{Image, Node, NodeState, Partition, Topic};
@@ -122,5 +122,21 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         parsed
             .map(|JsonObject(body)| Self(body))
             .map_err(|e| ApiError::bad_request(format!("the body is not what is expected: {e}")))
+    }
+}
+
+/// The text of a header, if it is there.
+pub(crate) fn header_text<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+    bytes_max: usize,
+) -> Result<Option<&'a str>, ApiError> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if text.len() <= bytes_max => Ok(Some(text)),
+        Ok(text) => {
+            Err(ApiError::bad_request(format!("{name} has {} bytes, {bytes_max} are the most", text.len())))
+        }
+        Err(_) => Err(ApiError::bad_request(format!("{name} is not plain ASCII"))),
     }
 }

@@ -11,8 +11,8 @@ mod tests;
 
 pub use epochs::{EpochCache, UnknownEpoch};
 pub use producers::{
-    PRODUCER_BATCHES_KEPT, PRODUCER_EXPIRATION_MS, ProducerBatch, ProducerRefusal, ProducerState, Producers,
-    SequenceCheck,
+    KEYED_BATCHES_MAX, KEYED_WINDOW_MS, PRODUCER_BATCHES_KEPT, PRODUCER_EXPIRATION_MS, ProducerBatch,
+    ProducerRefusal, ProducerState, Producers, SequenceCheck,
 };
 pub use refused::Refused;
 pub use replica::{Adopted, Fetched, Replica};

@@ -1,7 +1,12 @@
+mod keyed;
+
 use std::collections::BTreeMap;
 
 use domain::{Offset, ProducerEpoch, ProducerId};
 use records::{BatchHeader, sequence_after};
+
+use self::keyed::Keyed;
+pub use self::keyed::{KEYED_BATCHES_MAX, KEYED_WINDOW_MS};
 
 /// How many batches of a producer are remembered, to answer duplicates: a client keeps at most five in flight.
 pub const PRODUCER_BATCHES_KEPT: usize = 5;
@@ -18,6 +23,7 @@ const SETTLES_MS: u64 = 5_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Producers {
     by_id: BTreeMap<ProducerId, ProducerState>,
+    keyed: Keyed,
 }
 
 /// A batch of a producer that is in the log.
@@ -38,6 +44,15 @@ impl ProducerBatch {
 
     pub fn base_offset(&self) -> Offset {
         self.last_offset.plus(-i64::from(self.offset_delta))
+    }
+
+    fn has_range_of(&self, header: &BatchHeader) -> bool {
+        (self.first_sequence(), self.last_sequence) == (header.base_sequence, header.last_sequence())
+    }
+
+    fn as_duplicate(&self) -> SequenceCheck {
+        let (base_offset, last_offset) = (self.base_offset(), self.last_offset);
+        SequenceCheck::Duplicate { base_offset, last_offset, timestamp: self.timestamp }
     }
 
     fn of(header: &BatchHeader) -> Self {
@@ -84,6 +99,9 @@ pub enum ProducerRefusal {
     /// Kafka's DUPLICATE_SEQUENCE_NUMBER: appended long ago, its offset is not remembered.
     #[error("producer {producer}: sequence {got} was appended before the oldest remembered, {oldest}")]
     DuplicateSequence { producer: ProducerId, oldest: i32, got: i32 },
+    /// An idempotency key came with other records before. On the wire OUT_OF_ORDER_SEQUENCE_NUMBER.
+    #[error("producer {producer}: its idempotency key came with other records before")]
+    KeyReused { producer: ProducerId },
 }
 
 impl ProducerRefusal {
@@ -96,30 +114,34 @@ impl ProducerRefusal {
 }
 
 impl Producers {
-    pub const fn new() -> Self {
-        Self { by_id: BTreeMap::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.len() + self.keyed.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.len() == 0
     }
 
-    pub fn get(&self, id: ProducerId) -> Option<&ProducerState> {
-        self.by_id.get(&id)
+    pub fn get(&self, id: ProducerId) -> Option<ProducerState> {
+        if id.is_of_key() { self.keyed.get(id) } else { self.by_id.get(&id).copied() }
     }
 
     /// In the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerState)> {
-        self.by_id.iter().map(|(id, state)| (*id, state))
+    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, ProducerState)> {
+        self.by_id.iter().map(|(id, state)| (*id, *state)).chain(self.keyed.iter())
     }
 
     /// Whether the batch is its producer's next one. A batch without a producer id always is; a producer that is not
-    /// known, or was silent for longer than [`PRODUCER_EXPIRATION_MS`], may start at any sequence.
+    /// known, or was silent for longer than [`PRODUCER_EXPIRATION_MS`], may start at any sequence. Of an idempotency key
+    /// there is one batch only.
     pub fn check(&self, header: &BatchHeader, now_ms: i64) -> Result<SequenceCheck, ProducerRefusal> {
+        if header.producer_id.is_of_key() {
+            return self.keyed.check(header, now_ms);
+        }
         match self.by_id.get(&header.producer_id) {
             Some(state) if header.has_producer_id() && !state.is_expired(now_ms, PRODUCER_EXPIRATION_MS) => {
                 state.check(header)
@@ -135,8 +157,8 @@ impl Producers {
     pub fn check_first(&self, header: &BatchHeader, now_ms: i64, led_ms: u64) -> Result<(), ProducerRefusal> {
         let (producer, got) = (header.producer_id, header.base_sequence);
         let known = |state: &ProducerState| !state.is_expired(now_ms, PRODUCER_EXPIRATION_MS);
-        let begins = !header.has_producer_id() || got <= 0;
-        match led_ms >= SETTLES_MS || begins || self.get(producer).is_some_and(known) {
+        let begins = !header.has_producer_id() || got <= 0 || producer.is_of_key();
+        match led_ms >= SETTLES_MS || begins || self.by_id.get(&producer).is_some_and(known) {
             true => Ok(()),
             false => Err(ProducerRefusal::OutOfOrderSequence { producer, expected: 0, got }),
         }
@@ -147,6 +169,9 @@ impl Producers {
     pub fn record(&mut self, header: &BatchHeader, seen_ms: i64) {
         if !header.has_producer_id() {
             return;
+        }
+        if header.producer_id.is_of_key() {
+            return self.keyed.record(header.producer_id, ProducerBatch::of(header), seen_ms);
         }
         let fresh = ProducerState::new(header.producer_epoch, seen_ms);
         let state = self.by_id.entry(header.producer_id).or_insert(fresh);
@@ -171,6 +196,12 @@ impl Producers {
         batches: impl IntoIterator<Item = ProducerBatch>,
         last_seen_ms: i64,
     ) {
+        if id.is_of_key() {
+            if let Some(batch) = batches.into_iter().last() {
+                self.keyed.record(id, batch, last_seen_ms);
+            }
+            return;
+        }
         let mut state = ProducerState::new(epoch, last_seen_ms);
         batches.into_iter().for_each(|batch| state.push(batch));
         state.forgotten_from = -1;
@@ -180,7 +211,7 @@ impl Producers {
     /// Forgets what lies at or above `end`, and says whether there was anything. If so, the caller replays the log from
     /// a snapshot: what the forgotten batches had displaced (older batches, an older epoch) is not here any more.
     pub fn truncate_to(&mut self, end: Offset) -> bool {
-        let mut changed = false;
+        let mut changed = self.keyed.truncate_to(end);
         self.by_id.retain(|_, state| {
             let below = state.batches().iter().take_while(|batch| batch.last_offset < end).count();
             let cut = below < state.batches().len();
@@ -191,15 +222,15 @@ impl Producers {
         changed
     }
 
-    /// Forgets producers that were silent for `expiration_ms`; how many.
+    /// Forgets producers that were silent for `expiration_ms`, and keys whose window is over; how many.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.by_id.len();
         self.by_id.retain(|_, state| !state.is_expired(now_ms, expiration_ms));
-        before - self.by_id.len()
+        before - self.by_id.len() + self.keyed.expire(now_ms)
     }
 
     pub fn clear(&mut self) {
-        self.by_id.clear();
+        *self = Self::new();
     }
 }
 
@@ -260,8 +291,7 @@ impl ProducerState {
         }
         if same_epoch {
             if let Some(known) = self.duplicate_of(header) {
-                let (base_offset, last_offset) = (known.base_offset(), known.last_offset);
-                return Ok(SequenceCheck::Duplicate { base_offset, last_offset, timestamp: known.timestamp });
+                return Ok(known.as_duplicate());
             }
             if let Some(oldest) = self.batches().first().map(ProducerBatch::first_sequence)
                 && self.was_forgotten(got, oldest)
@@ -273,8 +303,7 @@ impl ProducerState {
     }
 
     fn duplicate_of(&self, header: &BatchHeader) -> Option<&ProducerBatch> {
-        let range = (header.base_sequence, header.last_sequence());
-        self.batches().iter().find(|batch| (batch.first_sequence(), batch.last_sequence) == range)
+        self.batches().iter().find(|batch| batch.has_range_of(header))
     }
 
     /// Clients take "duplicate" for success, so it is only said of what was certainly appended: not of everything

@@ -32,7 +32,7 @@ impl<R: Copy> Refused<R> {
     /// A batch was refused for a reason that passes.
     pub fn note(&mut self, batch: &[u8], reason: R) {
         let Ok(header) = BatchHeader::parse(batch) else { return };
-        if !header.has_producer_id() || self.by_producer.len() >= PRODUCERS_MAX {
+        if !follows_another(&header) || self.by_producer.len() >= PRODUCERS_MAX {
             return;
         }
         let (epoch, sequence) = (header.producer_epoch, header.base_sequence);
@@ -47,7 +47,7 @@ impl<R: Copy> Refused<R> {
         if self.by_producer.is_empty() {
             return None;
         }
-        let header = BatchHeader::parse(batch).ok()?;
+        let header = BatchHeader::parse(batch).ok().filter(follows_another)?;
         let held = self.by_producer.get(&header.producer_id)?;
         if held.epoch == header.producer_epoch && behind(header.base_sequence, held.sequence) {
             return Some(held.reason);
@@ -67,6 +67,11 @@ impl<R: Copy> Refused<R> {
     pub fn clear(&mut self) {
         self.by_producer.clear();
     }
+}
+
+/// Whether the batch may have one of its producer before it: that of an idempotency key has none.
+fn follows_another(header: &BatchHeader) -> bool {
+    header.has_producer_id() && !header.producer_id.is_of_key()
 }
 
 /// Whether `sequence` comes behind `other` on the circle of sequences.

@@ -5,6 +5,7 @@ use domain::{LeaderEpoch, Offset, PartitionIndex, ProducerId};
 use crate::{
     event::{ConsumeAnswer, ConsumeOutcome, Event, Message, Party, ProduceRequest, ProduceResult},
     invariants::{r4, r8, r9, r11::acks_all},
+    keyed::Keyed,
     node::Call,
     random::Random,
     setup::Setup,
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// How long a client waits for an answer before it asks again, somewhere else perhaps.
-const REQUEST_US: u64 = 80_000;
+pub(crate) const REQUEST_US: u64 = 80_000;
 /// How often a producer with lost records behind it is refused before it begins again under a new id.
 const REFUSALS_MAX: u32 = 5;
 
@@ -20,6 +21,7 @@ const REFUSALS_MAX: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) streams: Vec<Stream>,
+    pub(crate) keyed: Vec<Keyed>,
     pub(crate) readers: Vec<Reader>,
 }
 
@@ -67,7 +69,7 @@ impl Client {
         let partitions = 0..setup.data_partitions();
         if number >= setup.producers {
             let readers = (0..setup.partitions.len()).map(Reader::new).collect();
-            return Self { streams: Vec::new(), readers };
+            return Self { streams: Vec::new(), keyed: Vec::new(), readers };
         }
         let mut producer = |partition: usize| {
             let acks_all = random.chance(800);
@@ -85,7 +87,8 @@ impl Client {
             until_us: None,
             refusals: 0,
         };
-        Self { streams: partitions.map(stream).collect(), readers: Vec::new() }
+        let keyed = partitions.clone().map(Keyed::new).collect();
+        Self { streams: partitions.map(stream).collect(), keyed, readers: Vec::new() }
     }
 }
 
@@ -108,6 +111,9 @@ impl World {
         self.schedule(after, Event::ClientTick { client });
         for index in 0..self.clients[client].streams.len() {
             self.produce(client, index);
+        }
+        for index in 0..self.clients[client].keyed.len() {
+            self.produce_keyed(client, index);
         }
         for index in 0..self.clients[client].readers.len() {
             self.consume(client, index);
@@ -192,6 +198,9 @@ impl World {
     }
 
     fn on_produced(&mut self, client: usize, call: u64, p: usize, epoch: LeaderEpoch, result: ProduceResult) {
+        if self.on_produced_keyed(client, call, p, epoch, result) {
+            return;
+        }
         let (now, ghost) = (self.now_us, &self.ghost.partitions[p]);
         // Or the leader began anew above its batches, which retention had removed before.
         let lost = !ghost.is_whole() || ghost.forgotten_below > Offset(0);

@@ -37,6 +37,9 @@ counts! {
     acknowledged,
     consumed,
     duplicates,
+    /// Requests under an idempotency key that were answered, and how often they were again.
+    keyed,
+    keyed_again,
     elections,
     recovering,
     unclean,

@@ -78,6 +78,9 @@ impl World {
                 if client.streams.get(p).is_some_and(|s| !s.queue.is_empty()) {
                     missing.push(format!("client-{number} waits for acknowledgements in t{p}"));
                 }
+                if client.keyed.get(p).is_some_and(|k| k.request.is_some()) {
+                    missing.push(format!("client-{number} waits for a keyed request's answer in t{p}"));
+                }
                 if let Some(reader) = client.readers.get(p).filter(|r| r.position < end) {
                     missing.push(format!("client-{number} has read t{p} to {} of {end}", reader.position));
                 }

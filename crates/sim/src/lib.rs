@@ -16,6 +16,7 @@ mod groups_setup;
 mod heal;
 mod inbox;
 mod invariants;
+mod keyed;
 mod leading;
 mod member;
 mod member_calls;

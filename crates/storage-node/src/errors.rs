@@ -101,9 +101,9 @@ fn append_code(error: &AppendError) -> ResponseError {
         AppendError::InvalidRecord(_) => ResponseError::InvalidRecord,
         AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
         AppendError::InvalidTimestamp { .. } => ResponseError::InvalidTimestamp,
-        AppendError::Producer(ProducerRefusal::OutOfOrderSequence { .. }) => {
-            ResponseError::OutOfOrderSequenceNumber
-        }
+        AppendError::Producer(
+            ProducerRefusal::OutOfOrderSequence { .. } | ProducerRefusal::KeyReused { .. },
+        ) => ResponseError::OutOfOrderSequenceNumber,
         AppendError::Producer(ProducerRefusal::StaleEpoch { .. }) => ResponseError::InvalidProducerEpoch,
         AppendError::Producer(ProducerRefusal::DuplicateSequence { .. }) => {
             ResponseError::DuplicateSequenceNumber

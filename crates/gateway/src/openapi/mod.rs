@@ -18,8 +18,8 @@ pub(crate) use self::{
     errors::{Changed, ChangedBy, Found, Produced, Shown, V2Found, V2Produced, V2Read, V2Shown},
     params::{
         AssignmentPath, BrokerConfigPath, BrokerPath, ClusterConfigPath, ClusterPath, ConsumerPath,
-        GroupPath, LagPath, PartitionPath, ReplicaPath, TopicConfigPath, TopicPath, V2PartitionPath,
-        V2TopicPath,
+        GroupPath, IdempotencyHeader, LagPath, PartitionPath, ReplicaPath, TopicConfigPath, TopicPath,
+        V2PartitionPath, V2TopicPath,
     },
 };
 use crate::negotiate::JSON;

@@ -2,6 +2,17 @@
 
 use utoipa::IntoParams;
 
+/// A name for the request, made up by the client.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is there for what is derived of it")]
+pub(crate) struct IdempotencyHeader {
+    /// Repeated under it within ten minutes, the request is carried out once, and answered with the first offsets, by any
+    /// gateway. Another request under it is refused with 422.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, required = false)]
+    key: Option<String>,
+}
+
 macro_rules! paths {
     ($($name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {$(
         #[derive(IntoParams)]

@@ -6,6 +6,7 @@ use metadata::{Image, Partition, Topic};
 use parking_lot::Mutex;
 
 use super::OutRecord;
+use crate::idempotency::Once;
 
 /// The partitioners of the topics that are produced to. Losing them changes nothing but whose turn it is.
 #[derive(Debug, Default)]
@@ -17,11 +18,13 @@ pub(crate) struct Choice {
 const SPARE: usize = 64;
 
 impl Choice {
-    /// The partition of each record, in their order; the first that names one that is not there is the error.
+    /// The partition of each record, in their order; the first that names one that is not there is the error. What comes under
+    /// an idempotency key goes where it goes when it is repeated, whoever leads there.
     pub(crate) fn partitions<'r, 'a: 'r>(
         &self,
         image: &Image,
         topic: &Topic,
+        once: Option<Once>,
         records: impl Iterator<Item = (Option<PartitionIndex>, &'r OutRecord<'a>)>,
     ) -> Result<Vec<PartitionIndex>, PartitionError> {
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
@@ -42,7 +45,8 @@ impl Choice {
         records
             .map(|(explicit, record)| {
                 let key = record.key.as_ref().map(Cow::as_ref);
-                partitioner.partition(explicit, key, record.bytes_bound(), count, takes)
+                let fixed = once.filter(|_| key.is_none()).map(|once| once.partition(topic.partitions.len()));
+                partitioner.partition(explicit.or(fixed), key, record.bytes_bound(), count, takes)
             })
             .collect()
     }
@@ -64,10 +68,10 @@ mod tests {
         let choice = Choice::default();
         let (keyed, keyless) = (record(Some("foobar")), record(None));
         let given = [(Some(PartitionIndex(3)), &keyed), (None, &keyed), (None, &keyless), (None, &keyless)];
-        let chosen = choice.partitions(&image, topic, given.into_iter()).unwrap();
+        let chosen = choice.partitions(&image, topic, None, given.into_iter()).unwrap();
         assert_eq!((chosen[0].0, chosen[1].0), (3, 1_357_151_166 % 4));
         assert_eq!(chosen[2], chosen[3]);
-        let error = choice.partitions(&image, topic, [(Some(PartitionIndex(4)), &keyed)].into_iter());
+        let error = choice.partitions(&image, topic, None, [(Some(PartitionIndex(4)), &keyed)].into_iter());
         assert_eq!(error.unwrap_err().partition, PartitionIndex(4));
     }
 }

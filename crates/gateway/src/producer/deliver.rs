@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::TopicName;
 use tokio::time::Instant;
 use wire::{
     StrBytes, WireTopicName,
@@ -13,10 +14,9 @@ use wire::{
 use super::{
     ProduceError, Shared,
     batch::{Batch, Identity, Written, with_identity},
-    queue::Queue,
     verdict::{Verdict, judge},
 };
-use crate::routing::{Backoff, Route, RouteError, moved, route};
+use crate::routing::{Backoff, Route, RouteError, Target, moved, route};
 
 /// An attempt is given up after this, so that a leader that went silent is asked again elsewhere.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
@@ -25,10 +25,17 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 const DISK_FAILURES_MAX: u32 = 3;
 const DISK_FAILING_MAX: Duration = Duration::from_secs(2);
 
+/// The partition that a batch goes to.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    pub(super) target: Target,
+    pub(super) topic: TopicName,
+}
+
 /// A batch on its way: what was tried and what is known of it.
 struct Delivery<'a> {
     shared: &'a Shared,
-    queue: &'a Queue,
+    destination: &'a Destination,
     identity: Option<Identity>,
     /// The bytes, as the current identity sends them.
     encoded: Option<Bytes>,
@@ -45,17 +52,17 @@ struct FailingDisk {
     failures: u32,
 }
 
-/// Sends a batch until it is written, refused, or out of time. Returns who the queue's next batch is from.
+/// Sends a batch until it is written, refused, or out of time. Returns who the partition's next batch is from.
 pub(super) async fn deliver(
     shared: &Shared,
-    queue: &Queue,
+    destination: &Destination,
     mut batch: Batch,
     identity: Option<Identity>,
 ) -> Option<Identity> {
     let deadline = batch.opened + shared.within;
     let mut delivery = Delivery {
         shared,
-        queue,
+        destination,
         identity,
         encoded: None,
         perhaps_written: false,
@@ -67,7 +74,7 @@ pub(super) async fn deliver(
         if Instant::now() >= deadline {
             break Err(delivery.out_of_time());
         }
-        let way = route(&shared.image.load(), queue.target);
+        let way = route(&shared.image.load(), destination.target);
         match &way {
             Ok(route) => {
                 if let Some(outcome) = delivery.attempt(&mut batch, route, deadline).await {
@@ -77,13 +84,13 @@ pub(super) async fn deliver(
             Err(error @ RouteError::NoLeader) => delivery.last = error.to_string(),
             Err(_) => break Err(delivery.failed(ProduceError::TopicGone)),
         }
-        tracing::debug!(topic = %queue.topic, partition = %queue.target.partition, reason = delivery.last,
+        tracing::debug!(topic = %destination.topic, partition = %destination.target.partition, reason = delivery.last,
             "a batch is sent again");
-        backoff.wait(&shared.image, queue.target, &way, deadline).await;
+        backoff.wait(&shared.image, destination.target, &way, deadline).await;
     };
     let identity = delivery.identity_after(&outcome, batch.records);
     if let Err(error) = &outcome {
-        tracing::warn!(topic = %queue.topic, partition = %queue.target.partition, records = batch.records, %error,
+        tracing::warn!(topic = %destination.topic, partition = %destination.target.partition, records = batch.records, %error,
             "a batch was not written");
     }
     batch.end(outcome);
@@ -112,10 +119,10 @@ impl Delivery<'_> {
         let verdict = tokio::select! {
             biased;
             answer = self.shared.upstream.produce(&route.address, request, within) => {
-                judge(answer, self.queue.target.partition)
+                judge(answer, self.destination.target.partition)
             }
             // A leader that went silent is not waited for once there is another: the sequence makes that safe.
-            () = moved(&self.shared.image, self.queue.target, route) => Verdict::Again {
+            () = moved(&self.shared.image, self.destination.target, route) => Verdict::Again {
                 perhaps_written: true,
                 reason: format!("the leader at {} was replaced before it answered", route.address),
             },
@@ -134,6 +141,10 @@ impl Delivery<'_> {
                 self.perhaps_written = true;
                 self.last = reason;
                 self.disk_failed(&route.address).map(Err)
+            }
+            // Its first batch may start at any sequence, so there is another batch of that key.
+            Verdict::Stranger { .. } if self.identity.is_some_and(|i| i.producer.is_of_key()) => {
+                Some(Err(ProduceError::KeyReused))
             }
             // Asked again as somebody else, records that were written after all would be there twice.
             Verdict::Stranger { reason } if self.perhaps_written => Some(Err(ProduceError::Unknown(reason))),
@@ -193,12 +204,12 @@ impl Delivery<'_> {
         // The leader gives up a little earlier, so that its reason is heard.
         let timeout_ms = i32::try_from((within * 9 / 10).as_millis()).unwrap_or(i32::MAX);
         let data = PartitionProduceData::default()
-            .with_index(self.queue.target.partition.0)
+            .with_index(self.destination.target.partition.0)
             .with_records(Some(bytes));
         // Old versions name the topic, new ones its id.
         let topic = TopicProduceData::default()
-            .with_name(WireTopicName(StrBytes::from_string(self.queue.topic.to_string())))
-            .with_topic_id(self.queue.target.topic.0)
+            .with_name(WireTopicName(StrBytes::from_string(self.destination.topic.to_string())))
+            .with_topic_id(self.destination.target.topic.0)
             .with_partition_data(vec![data]);
         ProduceRequest::default().with_acks(-1).with_timeout_ms(timeout_ms).with_topic_data(vec![topic])
     }

@@ -3,6 +3,7 @@
 mod batch;
 mod choice;
 mod deliver;
+mod handover;
 mod ids;
 mod queue;
 mod record;
@@ -27,11 +28,17 @@ use wire::ResponseError;
 pub(crate) use self::{
     batch::Receipt,
     choice::Choice,
+    handover::hand_over,
     record::{OutRecord, TopicRules},
     upstream::{Cluster, Upstream},
 };
-use self::{ids::ProducerIds, queue::Queue};
-use crate::{limits::Held, routing::Target};
+use self::{
+    batch::{Batch, Identity},
+    deliver::Destination,
+    ids::ProducerIds,
+    queue::Queue,
+};
+use crate::{idempotency::Once, limits::Held, routing::Target};
 
 /// Why a record was not acknowledged. Only [`ProduceError::Unknown`] leaves open whether it is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +50,9 @@ pub(crate) enum ProduceError {
     Forbidden(String),
     #[error("the topic was deleted, nothing was written")]
     TopicGone,
+    /// Another request came under the same idempotency key.
+    #[error("nothing was written: the Idempotency-Key came with another request before")]
+    KeyReused,
     #[error("refused, nothing was written: {message}")]
     Refused { code: ResponseError, message: String },
     #[error("nothing was written: {0}")]
@@ -111,6 +121,30 @@ impl Producer {
         receipts
     }
 
+    /// Takes the records of one request under an idempotency key for one partition: a batch of their own, which neither waits
+    /// for others nor shares their producer.
+    pub(crate) fn push_once(
+        &self,
+        topic: &Topic,
+        target: Target,
+        records: &[OutRecord<'_>],
+        held: Held,
+        once: Once,
+    ) -> Vec<Receipt> {
+        let mut batch = Batch::new(Instant::now());
+        let mut held = Some(held);
+        let receipts = records.iter().map(|record| batch.push(record, held.take())).collect();
+        let (shared, destination) = (self.shared.clone(), Destination { target, topic: topic.name.clone() });
+        let identity = Identity { producer: once.producer, next_sequence: once.sequence };
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                _ = shared.send(&destination, batch, Some(identity)) => {}
+                () = shared.cut_off.cancelled() => {}
+            }
+        });
+        receipts
+    }
+
     fn queue(&self, topic: &Topic, target: Target) -> Arc<Queue> {
         let now = Instant::now();
         let mut queues = self.shared.queues.lock();
@@ -139,16 +173,27 @@ impl Producer {
     }
 }
 
+impl Shared {
+    async fn send(
+        &self,
+        destination: &Destination,
+        batch: Batch,
+        identity: Option<Identity>,
+    ) -> Option<Identity> {
+        let records = batch.records;
+        let identity = deliver::deliver(self, destination, batch, identity).await;
+        metrics::counter!("anabranch_gateway_batches_total").increment(1);
+        metrics::histogram!("anabranch_gateway_batch_records").record(f64::from(records));
+        identity
+    }
+}
+
 /// Sends what waits for one partition until nothing does.
 async fn drain(shared: Arc<Shared>, queue: Arc<Queue>) {
     let guard = Abandon(&queue);
     let sent = async {
         while let Some((batch, identity)) = queue.take() {
-            let records = batch.records;
-            let identity = deliver::deliver(&shared, &queue, batch, identity).await;
-            metrics::counter!("anabranch_gateway_batches_total").increment(1);
-            metrics::histogram!("anabranch_gateway_batch_records").record(f64::from(records));
-            queue.keep(identity);
+            queue.keep(shared.send(&queue.destination, batch, identity).await);
         }
     };
     tokio::select! {

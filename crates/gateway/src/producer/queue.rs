@@ -7,14 +7,14 @@ use tokio::time::Instant;
 use super::{
     OutRecord,
     batch::{Batch, Identity, Receipt},
+    deliver::Destination,
 };
 use crate::{limits::Held, routing::Target};
 
 /// What waits for one partition. At most one batch of it is on its way, so the order of arrival is the order in the log.
 #[derive(Debug)]
 pub(super) struct Queue {
-    pub(super) target: Target,
-    pub(super) topic: TopicName,
+    pub(super) destination: Destination,
     state: Mutex<State>,
 }
 
@@ -30,8 +30,7 @@ struct State {
 impl Queue {
     pub(super) fn new(target: Target, topic: TopicName) -> Self {
         Self {
-            target,
-            topic,
+            destination: Destination { target, topic },
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 draining: false,

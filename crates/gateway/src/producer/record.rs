@@ -68,15 +68,22 @@ impl TopicRules {
             );
             return Err(ProduceError::Forbidden(message));
         }
-        if records::HEADER_BYTES + record.bytes_bound() <= self.batch_bytes_max {
+        let alone = std::slice::from_ref(record);
+        self.fits(alone).map_err(|(bytes, max)| ProduceError::TooLarge { bytes, max })
+    }
+
+    /// Whether the records are not too large for one batch; else their size in bytes and the most.
+    pub(super) fn fits(&self, records: &[OutRecord<'_>]) -> Result<(), (usize, usize)> {
+        let bound: usize = records.iter().map(OutRecord::bytes_bound).sum();
+        if records::HEADER_BYTES + bound <= self.batch_bytes_max {
             return Ok(());
         }
         // Close to the limit only the exact size counts.
-        let mut alone = records::BatchBuilder::new(records::Compression::None);
-        record.add_to(&mut alone);
-        match alone.encoded_bytes() {
+        let mut batch = records::BatchBuilder::new(records::Compression::None);
+        records.iter().for_each(|record| record.add_to(&mut batch));
+        match batch.encoded_bytes() {
             bytes if bytes <= self.batch_bytes_max => Ok(()),
-            bytes => Err(ProduceError::TooLarge { bytes, max: self.batch_bytes_max }),
+            bytes => Err((bytes, self.batch_bytes_max)),
         }
     }
 }

@@ -14,7 +14,7 @@ use wire::messages::{
 };
 
 use super::*;
-use crate::{fixture, limits::Memory};
+use crate::{fixture, idempotency::IdempotencyKey, limits::Memory};
 
 /// What the leader does with the next batch.
 enum Does {
@@ -140,6 +140,10 @@ impl Bench {
     }
 
     fn push(&self, values: &[&str]) -> Vec<Receipt> {
+        self.push_as(None, values)
+    }
+
+    fn push_as(&self, once: Option<Once>, values: &[&str]) -> Vec<Receipt> {
         let topic = self.image.topics.get("orders").unwrap();
         let target = Target { topic: topic.id, partition: PartitionIndex(0) };
         let records: Vec<OutRecord<'_>> = values
@@ -153,7 +157,10 @@ impl Bench {
             .collect();
         let held = self.memory.try_take(records.iter().map(OutRecord::bytes_bound).sum()).unwrap();
         let rules = TopicRules::new(&TopicConfig::default());
-        self.producer.push(topic, target, &rules, &records, held)
+        match once {
+            Some(once) => self.producer.push_once(topic, target, &records, held, once),
+            None => self.producer.push(topic, target, &rules, &records, held),
+        }
     }
 
     async fn send(&self, value: &str) -> Result<i64, ProduceError> {
@@ -196,6 +203,44 @@ async fn a_batch_that_never_left_is_definitely_not_written_and_its_sequence_is_u
     bench.leader.0.lock().next.clear();
     assert_eq!(bench.send("b").await, Ok(0));
     assert_eq!(bench.seen(), [(0, 0, 1)]);
+}
+
+fn once(key: &'static str, content: &[u8]) -> Once {
+    let headers = [("idempotency-key".parse().unwrap(), axum::http::HeaderValue::from_static(key))];
+    IdempotencyKey::of(&axum::http::HeaderMap::from_iter(headers)).unwrap().unwrap().request(&[content])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_under_a_key_is_a_batch_of_its_own_and_waits_for_nobody() {
+    let bench = Bench::new([Does::Write, Does::WriteAndLose]);
+    let first = bench.push(&["a"]);
+    tokio::task::yield_now().await;
+    let others = [first, bench.push(&["b"])].concat();
+    let once = once("k", b"c d");
+    let keyed = bench.push_as(Some(once), &["c", "d"]);
+    let (id, sequence) = (once.producer.0, once.sequence);
+    let place = keyed[1].wait().await.map(|(offset, _)| offset);
+    for receipt in &others {
+        assert!(receipt.wait().await.is_ok());
+    }
+    let seen = bench.seen();
+    assert_eq!(seen[..2], [(0, 0, 1), (id, sequence, 2)], "the second is not kept back by the first");
+    assert_eq!(seen.iter().filter(|batch| **batch == (id, sequence, 2)).count(), 2, "{seen:?}");
+    assert_eq!(place, Ok(Offset(2)));
+    // Another gateway, say, sends them once more.
+    let again = bench.push_as(Some(once), &["c", "d"]);
+    assert_eq!(again[1].wait().await.map(|(offset, _)| offset), place);
+    assert_eq!(bench.send("e").await, Ok(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_came_with_another_request_is_refused_even_after_an_unknown_attempt() {
+    let reused = || Does::Answer(ResponseError::OutOfOrderSequenceNumber);
+    let bench = Bench::new([reused(), Does::LoseBoth, reused()]);
+    for _ in 0..2 {
+        let receipts = bench.push_as(Some(once("k", b"x")), &["x"]);
+        assert_eq!(receipts[0].wait().await, Err(ProduceError::KeyReused));
+    }
 }
 
 #[tokio::test(start_paused = true)]

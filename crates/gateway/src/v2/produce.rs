@@ -1,7 +1,5 @@
-use std::collections::BTreeMap;
-
 use axum::{Json, http::HeaderMap};
-use domain::PartitionIndex;
+use domain::{Offset, PartitionIndex};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -9,13 +7,13 @@ use utoipa::ToSchema;
 use super::{embedded::bytes_of, parsed};
 use crate::{
     ApiError,
+    idempotency::{IdempotencyKey, Once},
     json_object::JsonObject,
     limits::Whole,
     negotiate::{Embedded, produced_form},
-    openapi::{V2, V2PartitionPath, V2Produced, V2TopicPath},
+    openapi::{IdempotencyHeader, V2, V2PartitionPath, V2Produced, V2TopicPath},
     place::At,
-    producer::{OutRecord, ProduceError, Receipt, TopicRules, now_ms},
-    routing::Target,
+    producer::{OutRecord, ProduceError, Receipt, TopicRules, hand_over, now_ms},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -79,7 +77,7 @@ pub(crate) struct Place {
     path = "/topics/{topic}",
     operation_id = "v2ProduceToTopic",
     tag = V2,
-    params(V2TopicPath),
+    params(V2TopicPath, IdempotencyHeader),
     request_body(content(
         (Body<'static> = "application/vnd.kafka.binary.v2+json"),
         (Body<'static> = "application/vnd.kafka.json.v2+json"),
@@ -96,7 +94,7 @@ pub(crate) async fn to_topic(at: At, headers: HeaderMap, body: Whole) -> Result<
     path = "/topics/{topic}/partitions/{partition}",
     operation_id = "v2ProduceToPartition",
     tag = V2,
-    params(V2PartitionPath),
+    params(V2PartitionPath, IdempotencyHeader),
     request_body(content(
         (Body<'static> = "application/vnd.kafka.binary.v2+json"),
         (Body<'static> = "application/vnd.kafka.json.v2+json"),
@@ -127,59 +125,50 @@ async fn produce(
     body: &Whole,
 ) -> Result<Json<Produced>, ApiError> {
     let form = produced_form(headers)?;
-    let pushed = push(at, form, only, &body.bytes)?;
-    let mut offsets = Vec::with_capacity(pushed.len());
+    let once = IdempotencyKey::of(headers)?.map(|key| {
+        let path = only.map_or(-1, |partition| partition.0).to_be_bytes();
+        key.request(&[b"v2", &[form as u8], &path, &body.bytes])
+    });
+    let pushed = push(at, form, only, &body.bytes, once)?;
+    let mut outcomes = Vec::with_capacity(pushed.len());
     for (partition, receipt) in pushed {
         let outcome = match receipt {
             Ok(receipt) => receipt.wait().await,
             Err(error) => Err(error),
         };
-        offsets.push(Place::new(partition, outcome.map(|(offset, _)| offset.0)));
+        outcomes.push((partition, outcome));
     }
+    if outcomes.iter().all(|(_, outcome)| matches!(outcome, Err(ProduceError::KeyReused))) {
+        return Err(ProduceError::KeyReused.into());
+    }
+    let place = |(partition, outcome): (_, Result<(Offset, _), _>)| {
+        Place::new(partition, outcome.map(|(offset, _)| offset.0))
+    };
+    let offsets = outcomes.into_iter().map(place).collect();
     Ok(Json(Produced { offsets, key_schema_id: None, value_schema_id: None }))
 }
 
 type Pushed = (PartitionIndex, Result<Receipt, ProduceError>);
 
-/// Hands the records over, all of them or, when the request is wrong, none. One that its topic does not take is refused
-/// alone. The answers are in the order of the request.
-fn push(at: &At, form: Embedded, only: Option<PartitionIndex>, body: &[u8]) -> Result<Vec<Pushed>, ApiError> {
+/// Hands the records over, all of them or, when the request is wrong, none. The answers are in the order of the request.
+fn push(
+    at: &At,
+    form: Embedded,
+    only: Option<PartitionIndex>,
+    body: &[u8],
+    once: Option<Once>,
+) -> Result<Vec<Pushed>, ApiError> {
     let topic = at.topic_to_produce()?;
     let parsed = parse(body, form, only, now_ms())?;
     let partitions = at
         .app
         .choice
-        .partitions(&at.image, topic, parsed.iter().map(|(p, r)| (*p, r)))
+        .partitions(&at.image, topic, once, parsed.iter().map(|(p, r)| (*p, r)))
         .map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
-    // Many small records take more as structures than as bytes.
-    let size = |record: &OutRecord<'_>| record.bytes_bound() + size_of::<OutRecord<'_>>();
-    let mut held = at.app.memory.try_take(parsed.iter().map(|(_, r)| size(r)).sum())?;
+    let records = partitions.iter().copied().zip(parsed.into_iter().map(|(_, record)| record)).collect();
     let rules = TopicRules::new(&at.image.topic_config(topic));
-    let now = now_ms();
-    let mut pushed: Vec<Option<Pushed>> = Vec::with_capacity(parsed.len());
-    let mut groups: BTreeMap<PartitionIndex, (Vec<usize>, Vec<OutRecord<'_>>)> = BTreeMap::new();
-    for (index, ((_, record), partition)) in parsed.into_iter().zip(partitions).enumerate() {
-        pushed.push(match rules.check(&record, now) {
-            Err(error) => Some((partition, Err(error))),
-            Ok(()) => {
-                let group = groups.entry(partition).or_default();
-                group.0.push(index);
-                group.1.push(record);
-                None
-            }
-        });
-    }
-    for (partition, (indexes, records)) in groups {
-        let target = Target { topic: topic.id, partition };
-        let share = held
-            .split(records.iter().map(OutRecord::bytes_bound).sum())
-            .ok_or_else(|| ApiError::overloaded("the gateway holds too much at once"))?;
-        let receipts = at.app.producer.push(topic, target, &rules, &records, share);
-        for (index, receipt) in indexes.into_iter().zip(receipts) {
-            pushed[index] = Some((partition, Ok(receipt)));
-        }
-    }
-    Ok(pushed.into_iter().flatten().collect())
+    let receipts = hand_over(&at.app, topic, &rules, records, once)?;
+    Ok(partitions.into_iter().zip(receipts).collect())
 }
 
 /// The records of a body. `only`: the partition that the path names, which no record may contradict.

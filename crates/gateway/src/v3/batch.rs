@@ -17,15 +17,16 @@ use utoipa::{
 };
 
 use super::{
-    intake::{Intake, Report, Taken},
+    intake::{Intake, Report},
     record::{self, Entry},
 };
 use crate::{
     ApiError,
+    idempotency::IdempotencyKey,
     json_object::JsonObject,
     limits::Whole,
     negotiate,
-    openapi::{Produced, TopicPath, V3},
+    openapi::{IdempotencyHeader, Produced, TopicPath, V3},
     place::At,
     producer::now_ms,
 };
@@ -102,7 +103,7 @@ const ID_PATTERN: &str = "^[A-Za-z0-9_-]{1,80}$";
     path = "/v3/clusters/{cluster}/topics/{topic}/records:batch",
     operation_id = "produceRecordsBatch",
     tag = V3,
-    params(TopicPath),
+    params(TopicPath, IdempotencyHeader),
     request_body = Batch,
     responses((status = 207, description = "What became of each.", body = Outcomes), Produced),
 )]
@@ -114,12 +115,13 @@ pub(crate) async fn produce(
     negotiate::require_json(&headers)?;
     at.topic()?;
     let entries = entries(&body.bytes, at.app.limits.batch_entries_max)?;
-    let mut intake = Intake::new(&at);
-    // All are handed over before the first is waited for, so that they may share a batch on their way to the leader.
-    let taken = entries.into_iter().map(|(id, entry)| (id.into_owned(), take(&at, &mut intake, entry)));
-    let taken: Vec<(String, Result<Taken, ApiError>)> = taken.collect();
+    let once = IdempotencyKey::of(&headers)?.map(|key| key.request(&[b"v3 batch", &body.bytes]));
+    let now = now_ms();
+    let (ids, asked): (Vec<_>, Vec<_>) =
+        entries.into_iter().map(|(id, entry)| (id.into_owned(), record::parse_entry(entry, now))).unzip();
+    let taken = Intake::new(&at).take_all(asked, once)?;
     let mut outcomes = Outcomes { successes: Vec::new(), failures: Vec::new() };
-    for (id, taken) in taken {
+    for (id, taken) in ids.into_iter().zip(taken) {
         let report = async { taken?.report().await };
         match report.await {
             Ok(report) => outcomes.successes.push(Success { id, report }),
@@ -129,13 +131,6 @@ pub(crate) async fn produce(
         }
     }
     Ok((StatusCode::MULTI_STATUS, Json(outcomes)))
-}
-
-fn take(at: &At, intake: &mut Intake, entry: &RawValue) -> Result<Taken, ApiError> {
-    let now = now_ms();
-    let asked = record::parse_entry(entry, now)?;
-    let held = at.app.memory.try_take(asked.record.bytes_bound())?;
-    intake.take(asked, held, now)
 }
 
 type NamedEntry<'a> = (Cow<'a, str>, &'a RawValue);

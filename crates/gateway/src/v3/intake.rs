@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::record::{Asked, Size};
 use crate::{
     ApiError, App,
+    idempotency::Once,
     limits::Held,
     place::At,
-    producer::{Receipt, TopicRules},
+    producer::{Receipt, TopicRules, hand_over},
     routing::Target,
     time::rfc3339,
 };
@@ -58,30 +59,80 @@ impl Intake {
         Self { app: at.app.clone(), cluster: at.cluster, topic: at.param("topic").into(), known: None }
     }
 
-    /// `held` is the memory that the record takes.
-    pub(super) fn take(&mut self, asked: Asked<'_>, held: Held, now: i64) -> Result<Taken, ApiError> {
+    /// One record of a stream. `held` is the memory that it takes.
+    pub(super) fn take(
+        &mut self,
+        asked: Asked<'_>,
+        held: Held,
+        now: i64,
+        once: Option<Once>,
+    ) -> Result<Taken, ApiError> {
         let (image, topic, rules) = self.known()?;
-        let record = asked.record;
-        let chosen = self
-            .app
-            .choice
-            .partitions(&image, &topic, std::iter::once((asked.partition, &record)))
-            .map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
-        let partition = chosen.first().copied().unwrap_or_default();
+        let (partition, Asked { record, key, value, .. }) =
+            (self.partition(&image, &topic, &asked, once)?, asked);
         rules.check(&record, now)?;
         let target = Target { topic: topic.id, partition };
         let timestamp = record.timestamp;
-        let receipts = self.app.producer.push(&topic, target, &rules, &[record], held);
+        let producer = &self.app.producer;
+        let receipts = match once {
+            Some(once) => producer.push_once(&topic, target, &[record], held, once),
+            None => producer.push(&topic, target, &rules, &[record], held),
+        };
         let receipt = receipts.into_iter().next();
-        Ok(Taken {
-            cluster: self.cluster,
-            topic: self.topic.clone(),
-            partition,
-            timestamp,
-            receipt: receipt.ok_or_else(|| ApiError::overloaded("the record was not taken"))?,
-            key: asked.key,
-            value: asked.value,
-        })
+        let receipt = receipt.ok_or_else(|| ApiError::overloaded("the record was not taken"))?;
+        Ok(self.taken(partition, timestamp, receipt, (key, value)))
+    }
+
+    /// All records of a request, so that they may share a batch on their way to the leader. An error in their place in the
+    /// answer is theirs alone; else it is the whole request's, and none was taken.
+    pub(super) fn take_all(
+        &mut self,
+        entries: Vec<Result<Asked<'_>, ApiError>>,
+        once: Option<Once>,
+    ) -> Result<Vec<Result<Taken, ApiError>>, ApiError> {
+        let (image, topic, rules) = self.known()?;
+        let (mut places, mut records) =
+            (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            let placed = entry.and_then(|asked| Ok((self.partition(&image, &topic, &asked, once)?, asked)));
+            places.push(placed.map(|(partition, Asked { record, key, value, .. })| {
+                let timestamp = record.timestamp;
+                records.push((partition, record));
+                (partition, timestamp, (key, value))
+            }));
+        }
+        let mut receipts = hand_over(&self.app, &topic, &rules, records, once)?.into_iter();
+        let mut taken = |place: Result<_, ApiError>| {
+            let (partition, timestamp, sizes) = place?;
+            let receipt =
+                receipts.next().ok_or_else(|| ApiError::overloaded("the record was not taken"))??;
+            Ok(self.taken(partition, timestamp, receipt, sizes))
+        };
+        Ok(places.into_iter().map(&mut taken).collect())
+    }
+
+    fn partition(
+        &self,
+        image: &Image,
+        topic: &Topic,
+        asked: &Asked<'_>,
+        once: Option<Once>,
+    ) -> Result<PartitionIndex, ApiError> {
+        let record = std::iter::once((asked.partition, &asked.record));
+        let chosen = self.app.choice.partitions(image, topic, once, record);
+        let chosen = chosen.map_err(|e| ApiError::no_such_partition(topic.name.as_str(), e.partition))?;
+        Ok(chosen.first().copied().unwrap_or_default())
+    }
+
+    fn taken(
+        &self,
+        partition: PartitionIndex,
+        timestamp: i64,
+        receipt: Receipt,
+        (key, value): (Option<Size>, Option<Size>),
+    ) -> Taken {
+        let (cluster, topic) = (self.cluster, self.topic.clone());
+        Taken { cluster, topic, partition, timestamp, receipt, key, value }
     }
 
     /// The topic as it is now. It may be deleted, or made again, in the middle of a stream.
@@ -101,6 +152,10 @@ impl Intake {
 }
 
 impl Taken {
+    pub(super) fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
     /// Waits for the acknowledgement.
     pub(super) async fn report(self) -> Result<Report, ApiError> {
         let (offset, appended_at) = self.receipt.wait().await?;

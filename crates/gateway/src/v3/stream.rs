@@ -21,15 +21,18 @@ use super::{
 use crate::{
     ApiError, App,
     error::ErrorBody,
+    idempotency::{IdempotencyKey, Once},
     limits::{Held, InFlight},
     negotiate,
-    openapi::{Produced, TopicPath, V3},
+    openapi::{IdempotencyHeader, Produced, TopicPath, V3},
     place::At,
-    producer::now_ms,
+    producer::{Receipt, now_ms},
 };
 
 /// So many records of one stream may wait for their acknowledgements; no more are read meanwhile.
 const WINDOW: usize = 1_000;
+/// Each takes a place in its partition's memory of keys, which is bounded.
+const KEYED_RECORDS_MAX: usize = 1_000;
 /// So many reports that are ready at once leave in one piece.
 const REPORTS_MAX: usize = 100;
 /// A buffer up to this is part of a connection's cost.
@@ -41,7 +44,7 @@ const UNCOUNTED_BYTES: usize = 64 << 10;
     path = "/v3/clusters/{cluster}/topics/{topic}/records",
     operation_id = "produceRecord",
     tag = V3,
-    params(TopicPath),
+    params(TopicPath, IdempotencyHeader),
     request_body = Entry<'static>,
     responses((status = 200, description = "A report for each record.", body = Line), Produced),
 )]
@@ -54,7 +57,7 @@ pub(crate) async fn produce(
     negotiate::require_json(&headers)?;
     negotiate::require_identity(&headers)?;
     at.topic()?;
-    let mut incoming = Incoming::new(&at, body);
+    let mut incoming = Incoming::new(&at, body, IdempotencyKey::of(&headers)?);
     // What is wrong with the first record is known before there is an answer: nothing was taken then.
     let first = match incoming.next_object().await? {
         Some(object) => incoming.take(&object).await?,
@@ -81,6 +84,15 @@ struct Incoming {
     framer: Framer,
     /// The memory that a large beginning of a record takes.
     held: Option<Held>,
+    once: Option<OneByOne>,
+}
+
+/// A stream that may be repeated as a whole: each record has a name of its own, as nobody knows what will follow it.
+struct OneByOne {
+    key: IdempotencyKey,
+    /// Of records.
+    count: usize,
+    last: Option<Receipt>,
 }
 
 /// The next record, or why there is none. What cannot be understood ends the stream; a record that is wrong does not.
@@ -97,13 +109,14 @@ async fn next_taken(incoming: Option<Incoming>) -> Option<(Result<Taken, ApiErro
 }
 
 impl Incoming {
-    fn new(at: &At, body: Body) -> Self {
+    fn new(at: &At, body: Body, key: Option<IdempotencyKey>) -> Self {
         Self {
             app: at.app.clone(),
             intake: Intake::new(at),
             body: body.into_data_stream(),
             framer: Framer::new(at.app.limits.body_bytes_max),
             held: None,
+            once: key.map(|key| OneByOne { key, count: 0, last: None }),
         }
     }
 
@@ -158,7 +171,33 @@ impl Incoming {
         let asked = record::parse(object, now)?;
         let within = Duration::from_millis(self.app.limits.produce_ms_max);
         let held = self.app.memory.take(asked.record.bytes_bound(), within).await?;
-        self.intake.take(asked, held, now)
+        let once = match &mut self.once {
+            Some(once) => Some(once.next(object).await?),
+            None => None,
+        };
+        let taken = self.intake.take(asked, held, now, once)?;
+        if let Some(once) = &mut self.once {
+            once.last = Some(taken.receipt().clone());
+        }
+        Ok(taken)
+    }
+}
+
+impl OneByOne {
+    /// The next record's turn: what is under way alone keeps no order, so the one before must have its answer.
+    async fn next(&mut self, object: &[u8]) -> Result<Once, ApiError> {
+        if let Some(last) = self.last.take() {
+            // The client is told in the record's own report.
+            let _ = last.wait().await;
+        }
+        let index = self.count;
+        self.count += 1;
+        match index < KEYED_RECORDS_MAX {
+            true => Ok(self.key.record(index, &[b"v3 stream", object])),
+            false => Err(ApiError::unprocessable(format!(
+                "a stream with an Idempotency-Key has {KEYED_RECORDS_MAX} records at most"
+            ))),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! A producer's batch is committed once, and after the one before it; a duplicate gets its original offset back.
+//! A producer's batch is committed once, and after the one before it; a duplicate gets its original offset back. Of an
+//! idempotency key there is one batch.
 
-use domain::{Offset, ProducerId};
+use domain::{LeaderEpoch, Offset, ProducerId};
 
 use super::{Checked, hold};
 use crate::{disk::Batch, ghost::GhostPartition};
@@ -14,13 +15,39 @@ pub(crate) fn committed(ghost: &GhostPartition, batch: &Batch) -> Checked {
     // What a replica was not given because retention had removed it elsewhere, it does not know.
     let known = before.filter(|offset| *offset >= ghost.forgotten_below);
     hold("R11", known.is_none(), || format!("{batch:?} was committed before, at {known:?}"))?;
-    if !acks_all(batch.producer) || ghost.forgotten_below > Offset(0) || !ghost.is_whole() {
+    if batch.producer.is_of_key() || !acks_all(batch.producer) || !remembers(ghost) {
         return Ok(());
     }
     let earlier = ghost.sequences.range((batch.producer, 0)..(batch.producer, i32::MAX)).next_back();
     let next = earlier.map_or(0, |(_, (_, next))| *next);
     hold("R11", batch.sequence == next, || {
         format!("{batch:?} was committed where sequence {next} comes next")
+    })
+}
+
+/// Whether no replica had a reason to forget a producer.
+fn remembers(ghost: &GhostPartition) -> bool {
+    ghost.forgotten_below == Offset(0) && ghost.is_whole()
+}
+
+/// A request that was answered before is answered with the same offset.
+pub(crate) fn answered_again(
+    ghost: &GhostPartition,
+    epoch: LeaderEpoch,
+    value: u64,
+    before: Option<Offset>,
+    now: Offset,
+) -> Checked {
+    let same = before.is_none_or(|before| before == now);
+    hold("R11", same || !remembers(ghost) || !ghost.counts(epoch), || {
+        format!("value {value:x} of a key was acknowledged at {before:?} and again at {now}")
+    })
+}
+
+/// Nobody took a key's own records for others.
+pub(crate) fn not_reused(ghost: &GhostPartition, epoch: LeaderEpoch, value: u64) -> Checked {
+    hold("R11", !remembers(ghost) || !ghost.counts(epoch), || {
+        format!("value {value:x} was refused, as if its key had come with other records")
     })
 }
 

@@ -15,7 +15,8 @@ use crate::{
 /// There is none: no batch, no transaction, no coordinator of one.
 const NONE: i32 = -1;
 
-/// The producers that a replica's log knows (KIP-664). Any replica answers, so that an operator can compare them.
+/// The producers that a replica's log knows (KIP-664), less the idempotency keys of REST requests, each of which has a
+/// batch and is done. Any replica answers, so that an operator can compare them.
 pub(crate) fn answer(broker: &Broker, request: &DescribeProducersRequest) -> DescribeProducersResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|p| partition(broker, &topic.name, *p));
@@ -33,7 +34,10 @@ fn partition(broker: &Broker, topic: &WireTopicName, index: i32) -> PartitionRes
     let Some(local) = broker.store.get(topic, number) else {
         return refused(absent(&broker.image.load(), topic, number), "this node holds no replica of it");
     };
-    let producers = local.with_log(|log| log.producers().iter().map(|(id, p)| state(id, p)).collect());
+    let producers = local.with_log(|log| {
+        let producers = log.producers().iter().filter(|(id, _)| !id.is_of_key());
+        producers.map(|(id, producer)| state(id, &producer)).collect()
+    });
     match producers {
         Some(producers) => response.with_active_producers(producers),
         None => refused(ResponseError::KafkaStorageError, "the partition's log is offline on this node"),

@@ -11,7 +11,7 @@ use crate::{
     ApiError,
     consumers::{self, Poll, Polled},
     negotiate::{self, Embedded, V2, V2_BINARY, V2_JSON},
-    place::{At, Query},
+    place::{At, Query, header_text},
 };
 
 #[derive(Deserialize)]
@@ -65,15 +65,6 @@ pub(super) async fn poll(
 }
 
 fn request_id(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(REQUEST_ID) else { return Ok(None) };
-    match value.to_str() {
-        Ok("") => Ok(None),
-        Ok(text) if text.len() <= REQUEST_ID_BYTES_MAX => Ok(Some(text.to_owned())),
-        Ok(text) => {
-            let message =
-                format!("X-Request-Id has {} bytes, {REQUEST_ID_BYTES_MAX} are the most", text.len());
-            Err(ApiError::bad_request(message))
-        }
-        Err(_) => Err(ApiError::bad_request("X-Request-Id is not plain ASCII")),
-    }
+    let text = header_text(headers, REQUEST_ID, REQUEST_ID_BYTES_MAX)?;
+    Ok(text.filter(|text| !text.is_empty()).map(str::to_owned))
 }
