@@ -63,3 +63,15 @@ async fn every_reference_of_the_document_leads_somewhere() {
     }
     assert!(references > 100, "{references}");
 }
+
+/// schemathesis holds each event of a stream against its schema.
+#[tokio::test]
+async fn the_events_of_the_tail_are_described_and_not_their_text() {
+    let document = document().await;
+    let tail = &document["paths"]["/v3/clusters/{cluster}/topics/{topic}/records"]["get"];
+    let schema = &tail["responses"]["200"]["content"]["text/event-stream"]["schema"];
+    assert_eq!(schema["$ref"], "#/components/schemas/TailEvent");
+    let event = &document["components"]["schemas"]["TailEvent"];
+    assert_eq!(event["required"], serde_json::json!(["event", "data"]));
+    assert_eq!(event["properties"]["event"]["enum"], serde_json::json!(["record", "gap", "error"]));
+}

@@ -6,6 +6,7 @@ use domain::{Offset, PartitionIndex};
 use records::Record;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::query::Format;
 use crate::{ApiError, negotiate::Embedded, tail::Position, v2::embedded::Out};
@@ -71,6 +72,37 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// An event as a browser has read it. The records, gaps and errors in its data are JSON.
+#[derive(ToSchema)]
+#[schema(as = TailEvent)]
+#[expect(dead_code, reason = "it is there for the document: events are written as text")]
+pub(super) struct Event {
+    /// Where to go on after it. An error has none.
+    #[schema(value_type = String, required = false)]
+    id: Option<String>,
+    #[schema(inline)]
+    event: Name,
+    data: String,
+}
+
+#[derive(Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum Name {
+    Record,
+    Gap,
+    Error,
+}
+
+impl Name {
+    fn text(self) -> &'static str {
+        match self {
+            Name::Record => "record",
+            Name::Gap => "gap",
+            Name::Error => "error",
+        }
+    }
+}
+
 /// The first of a stream: how soon to come back after the connection is lost, and from where.
 pub(super) fn begin(position: &Position) -> Vec<u8> {
     format!("retry: {RETRY_MS}\nid: {position}\n\n").into_bytes()
@@ -107,18 +139,18 @@ pub(super) fn record<'a>(
         headers: headers.collect(),
         not_json,
     };
-    event(out, Some(position), "record", &view);
+    event(out, Some(position), Name::Record, &view);
 }
 
 pub(super) fn gap(position: &Position, partition: PartitionIndex, from: Offset, to: Offset) -> Vec<u8> {
     let mut out = Vec::new();
-    event(&mut out, Some(position), "gap", &GapView { partition, from, to });
+    event(&mut out, Some(position), Name::Gap, &GapView { partition, from, to });
     out
 }
 
 pub(super) fn error(error: &ApiError) -> Vec<u8> {
     let mut out = Vec::new();
-    event(&mut out, None, "error", &error.body());
+    event(&mut out, None, Name::Error, &error.body());
     out
 }
 
@@ -127,11 +159,11 @@ pub(super) fn comment(text: &str) -> Vec<u8> {
     format!(": {text}\n\n").into_bytes()
 }
 
-fn event(out: &mut Vec<u8>, position: Option<&Position>, name: &str, data: &impl Serialize) {
+fn event(out: &mut Vec<u8>, position: Option<&Position>, name: Name, data: &impl Serialize) {
     if let Some(position) = position {
         out.extend_from_slice(format!("id: {position}\n").as_bytes());
     }
-    out.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
+    out.extend_from_slice(format!("event: {}\ndata: ", name.text()).as_bytes());
     // Plain structures of texts, numbers and what was read as JSON: writing them to memory cannot fail.
     let _ = serde_json::to_writer(&mut *out, data);
     out.extend_from_slice(b"\n\n");

@@ -18,6 +18,7 @@ use axum::{
 use futures_util::stream::unfold;
 
 use self::{
+    event::Event,
     query::{Format, Wanted},
     stream::Events,
 };
@@ -44,7 +45,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
         ("from" = Option<String>, Query, description = "`latest` (unless said), `earliest`, or an offset if there is one `partition`."),
         ("format" = inline(Option<Format>), Query, description = "How keys and values are shown: `json` unless said."),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen; `from` is passed over then.")),
-    responses((status = 200, description = "It goes on until the topic ends, the gateway stops, or nobody reads.", body = String, content_type = "text/event-stream"), Found),
+    responses((status = 200, description = "It goes on until the topic ends, the gateway stops, or nobody reads.", body = Event, content_type = "text/event-stream"), Found),
 )]
 pub(crate) async fn tail(
     at: At,
