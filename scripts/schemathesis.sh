@@ -62,6 +62,23 @@ cd "$folder"
 status=0
 venv/bin/schemathesis --config-file "$pinned/schemathesis.toml" run "$rest/openapi.json" \
   --seed "$seed" --report junit --report-dir report "$@" || status=$?
+
+# How much of it was served, and how much refused, as the gateway has counted.
+curl -sf "$rest/metrics" | python3 -c '
+import collections, re, sys
+by_status, served, known = collections.Counter(), set(), set()
+for line in sys.stdin:
+    if line.startswith("anabranch_gateway_requests_total"):
+        labels = dict(re.findall(r"(\w+)=\"([^\"]*)\"", line))
+        by_status[labels["status"]] += int(line.split()[-1])
+        if labels["route"] != "none" and labels["status"] != "405":
+            route = labels["method"] + " " + labels["route"]
+            known.add(route)
+            if labels["status"].startswith("2"):
+                served.add(route)
+print("answers by status:", ", ".join(f"{status}: {count}" for status, count in sorted(by_status.items())))
+print("routes that were never served:", ", ".join(sorted(known - served)) or "none")
+'
 # It has to have outlived all of that.
 curl -sf "$rest/readyz" >/dev/null || { echo "the gateway is not ready any more"; cat "$work/err"; exit 1; }
 if grep -q 'panicked' "$work/err" "$work/out"; then echo "something panicked"; grep -A3 panicked "$work/err" "$work/out"; exit 1; fi

@@ -144,6 +144,38 @@ async fn what_holds_for_all_topics_is_set_seen_and_unset() {
     assert_eq!((status, &error["error_code"]), (StatusCode::BAD_REQUEST, &json!(40002)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_grown_and_its_settings_changed_together() {
+    let cluster = Cluster::small().await;
+    let rest = cluster.rest(0);
+    rest.create_topic("t", 1).await;
+    let topic = format!("{}/topics/t", base(&rest).await);
+    let patch = json!({"partitions_count": 3}).to_string();
+    let (status, grown) = rest.send(Method::PATCH, &topic, "application/json", "", patch).await;
+    assert_eq!((status, &grown["partitions_count"]), (StatusCode::OK, &json!(3)), "{grown}");
+    let shrunk = json!({"partitions_count": 2}).to_string();
+    let (status, error) = rest.send(Method::PATCH, &topic, "application/json", "", shrunk).await;
+    assert_eq!((status, &error["error_code"]), (StatusCode::BAD_REQUEST, &json!(40002)));
+    rest.produce_value("t", 2, &json!(1)).await.unwrap();
+    let offset = format!("{topic}/partitions/2/offset");
+    let (_, ends) = rest.get(&format!("{offset}?offset_type=earliest_and_latest")).await;
+    assert_eq!((&ends["earliest_offset"], &ends["latest_offset"]), (&json!(0), &json!(1)));
+    let (_, end) = rest.get(&format!("{offset}?offset_type=latest")).await;
+    assert_eq!((&end["earliest_offset"], &end["latest_offset"]), (&Value::Null, &json!(1)));
+    let value = async |name: &str| rest.get(&format!("{topic}/configs/{name}")).await.1["value"].clone();
+    let alter = |first: &str, second: &str| json!({"data": [{"name": "retention.ms", "value": first}, {"name": "segment.ms", "value": second}]});
+    let path = format!("{topic}/configs:alter");
+    assert_eq!(rest.post(&path, &alter("1000", "nonsense")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(value("retention.ms").await, "604800000", "all or nothing");
+    assert_eq!(rest.post(&path, &alter("1000", "2000")).await.0, StatusCode::NO_CONTENT);
+    assert_eq!((value("retention.ms").await, value("segment.ms").await), (json!("1000"), json!("2000")));
+    let deleted = rest.delete(&format!("{topic}/configs/retention.ms")).await;
+    assert_eq!((deleted.0, value("retention.ms").await), (StatusCode::NO_CONTENT, json!("604800000")));
+    let (_, controllers) = rest.get("/admin/v1/controllers").await;
+    let controller = &controllers["controllers"][0];
+    assert_eq!((&controller["leader"], &controller["voter"]), (&json!(true), &json!(true)));
+}
+
 /// A live tail, as `EventSource` reads it.
 struct Tail {
     response: reqwest::Response,

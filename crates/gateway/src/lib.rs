@@ -30,15 +30,21 @@ mod reader;
 mod router;
 #[cfg(test)]
 mod router_tests;
+#[cfg(test)]
+mod routes_table;
 mod routing;
 mod service;
 mod surrogates;
 mod tail;
 #[cfg(test)]
+mod tail_fixture;
+#[cfg(test)]
 mod tail_tests;
 mod time;
 mod v2;
 mod v3;
+#[cfg(test)]
+mod v3_tests;
 
 pub(crate) use app::App;
 pub(crate) use error::ApiError;
