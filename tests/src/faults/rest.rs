@@ -1,6 +1,9 @@
 //! Producers and readers through the gateways' REST.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use fastrand::Rng;
@@ -14,6 +17,8 @@ use super::{
 };
 
 const BINARY: &str = "application/vnd.kafka.binary.v2+json";
+/// For so long a request is repeated under its key, which is remembered for longer.
+const KEYED_WITHIN: Duration = Duration::from_secs(180);
 
 /// Some gateways, of which the next one is taken when one fails.
 struct Gateways {
@@ -65,13 +70,15 @@ impl Gateways {
     }
 }
 
-/// One producer with one request at a time, for its own partitions: this part of the workload's rate.
+/// One producer with one request at a time, for its own partitions: this part of the workload's rate. `keyed`: each has
+/// an `Idempotency-Key`.
 pub fn produce(
     workload: Arc<Workload>,
     urls: Arc<[String]>,
     first: usize,
     partitions: Vec<i32>,
     share: f64,
+    keyed: bool,
     mut random: Rng,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -86,13 +93,15 @@ pub fn produce(
                 })
                 .collect();
             sequence += count;
-            send(&workload, &mut gateways, &batch).await;
+            send(&workload, &mut gateways, &batch, keyed).await;
             tokio::time::sleep(Duration::from_secs_f64(f64::from(count) / (workload.rate * share))).await;
         }
     })
 }
 
-async fn send(workload: &Workload, gateways: &mut Gateways, batch: &[(RecordId, i32)]) {
+/// One request. `keyed`: it has an `Idempotency-Key` and is repeated until everything in it is written, and once more
+/// after that, at whatever gateway; it must be written once, and every answer name the same offsets.
+async fn send(workload: &Workload, gateways: &mut Gateways, batch: &[(RecordId, i32)], keyed: bool) {
     let records: Vec<Value> = batch
         .iter()
         .map(|(id, partition)| {
@@ -100,12 +109,63 @@ async fn send(workload: &Workload, gateways: &mut Gateways, batch: &[(RecordId, 
             json!({"value": BASE64_STANDARD.encode(workload.values.value(*id)), "partition": partition})
         })
         .collect();
-    let url = gateways.url(&format!("/topics/{}", workload.topic));
     let body = json!({"records": records}).to_string();
-    let request = gateways.client.post(url).header("content-type", BINARY).body(body);
+    let key = batch.first().filter(|_| keyed).map(|(id, _)| format!("{}-{}", id.producer, id.sequence));
+    let mut told = ask(workload, gateways, batch, &body, key.as_deref()).await;
+    let began = Instant::now();
+    let mut repeats = 0;
+    while key.is_some() && began.elapsed() < KEYED_WITHIN {
+        let written = told.iter().all(|outcome| matches!(outcome, Outcome::Ok(_)));
+        if (written && repeats > 0) || !workload.produces() {
+            break;
+        }
+        if !written {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        repeats += 1;
+        gateways.now += 1;
+        let again = ask(workload, gateways, batch, &body, key.as_deref()).await;
+        told = told.into_iter().zip(again).map(|(before, now)| repeated(workload, before, now)).collect();
+    }
+    for ((id, _), outcome) in batch.iter().zip(told) {
+        workload.history.ends(*id, outcome);
+    }
+}
+
+async fn ask(
+    workload: &Workload,
+    gateways: &mut Gateways,
+    batch: &[(RecordId, i32)],
+    body: &str,
+    key: Option<&str>,
+) -> Vec<Outcome> {
+    let url = gateways.url(&format!("/topics/{}", workload.topic));
+    let mut request = gateways.client.post(url).header("content-type", BINARY).body(body.to_owned());
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
     let answer = gateways.answer(request).await;
-    for (at, (id, partition)) in batch.iter().enumerate() {
-        workload.history.ends(*id, outcome(&answer, at, *partition, workload));
+    let places = batch.iter().enumerate();
+    places.map(|(at, (_, partition))| outcome(&answer, at, *partition, workload)).collect()
+}
+
+/// What is known of a record after one more answer.
+fn repeated(workload: &Workload, before: Outcome, now: Outcome) -> Outcome {
+    match (before, now) {
+        (Outcome::Ok(first), Outcome::Ok(again)) => {
+            workload.note("REST produce: repeated under its key after success");
+            if first != again {
+                workload.problem(format!("a key was answered with {first:?}, then with {again:?}"));
+            }
+            Outcome::Ok(first)
+        }
+        (_, Outcome::Ok(offset)) => {
+            workload.note("REST produce: written by a repeat under its key");
+            Outcome::Ok(offset)
+        }
+        // It is written, or may be, whatever a later answer says.
+        (known @ (Outcome::Ok(_) | Outcome::Unknown(_)), _) => known,
+        (_, now) => now,
     }
 }
 

@@ -50,7 +50,8 @@ struct Clients {
 }
 
 impl Clients {
-    /// Two producers of librdkafka, of which one gives up early, four of REST, a reader each.
+    /// Two producers of librdkafka, of which one gives up early, four of REST, of which two repeat their requests under keys,
+    /// a reader each.
     fn start(workload: &Arc<Workload>, admin: &Admin, urls: Vec<String>, random: &mut Rng) -> Self {
         let urls: Arc<[String]> = urls.into();
         let bootstrap = admin.bootstrap();
@@ -61,7 +62,7 @@ impl Clients {
         const REST_PRODUCERS: i32 = 4;
         let producer_tasks = (0..REST_PRODUCERS.min(workload.partitions)).map(|n| {
             let mine = (0..workload.partitions).filter(|p| p % REST_PRODUCERS == n).collect();
-            rest::produce(workload.clone(), urls.clone(), n as usize, mine, 0.1, random.fork())
+            rest::produce(workload.clone(), urls.clone(), n as usize, mine, 0.1, n % 2 == 1, random.fork())
         });
         let producer_tasks = producer_tasks.collect();
         let readers = vec![reader("librdkafka"), reader("REST")];
