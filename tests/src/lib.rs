@@ -10,6 +10,7 @@ mod process;
 pub mod replicated;
 mod rest;
 pub mod rest_consumer;
+pub mod rest_proof;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use kafka::{KafkaClient, batch_of, sequenced_batch};

@@ -10,7 +10,7 @@
 //! ```
 
 pub mod connections;
-mod figures;
+pub(crate) mod figures;
 pub mod gateway_overhead;
 mod heartbeats;
 mod load;
