@@ -75,3 +75,24 @@ async fn the_events_of_the_tail_are_described_and_not_their_text() {
     assert_eq!(event["required"], serde_json::json!(["event", "data"]));
     assert_eq!(event["properties"]["event"]["enum"], serde_json::json!(["record", "gap", "error"]));
 }
+
+#[tokio::test]
+async fn a_poll_has_its_request_id_and_a_body_that_may_be_left_out_is_said_to_be() {
+    let document = document().await;
+    let below = |path: &str| format!("/consumers/{{group}}/instances/{{instance}}{path}");
+    let poll = &document["paths"][below("/records")]["get"];
+    let headers = poll["parameters"].as_array().unwrap().iter().filter(|p| p["in"] == "header");
+    assert_eq!(headers.map(|p| &p["name"]).collect::<Vec<_>>(), ["X-Request-Id"]);
+    assert!(poll["responses"]["200"]["content"].as_object().unwrap().len() > 1);
+    for (path, method, is_required) in [
+        ("/offsets", "get", false),
+        ("/offsets", "post", false),
+        ("/positions", "post", true),
+        ("/subscription", "post", true),
+    ] {
+        let body = &document["paths"][below(path)][method]["requestBody"];
+        assert!(body["content"]["application/vnd.kafka.v2+json"].is_object(), "{method} {path}");
+        assert_eq!(body["required"].as_bool().unwrap_or(false), is_required, "{method} {path}");
+    }
+    assert!(document["paths"]["/consumers/{group}"]["post"]["requestBody"]["required"].is_null());
+}

@@ -48,10 +48,10 @@ async fn routes() -> BTreeSet<String> {
     routes.collect()
 }
 
-/// The names of all functions of this crate, and of the tests with real processes.
+/// The names of all functions of this crate and the one that coordinates consumers, and of the tests with real processes.
 fn functions() -> BTreeSet<String> {
-    let mut open: Vec<PathBuf> =
-        ["src", "tests", "../../tests/tests"].map(|folder| crate_folder().join(folder)).into();
+    let folders = ["src", "tests", "../group/src", "../../tests/tests"];
+    let mut open: Vec<PathBuf> = folders.map(|folder| crate_folder().join(folder)).into();
     let mut names = BTreeSet::new();
     while let Some(path) = open.pop() {
         if path.is_dir() {

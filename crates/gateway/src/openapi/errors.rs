@@ -22,6 +22,7 @@ fn description(status: u16) -> &'static str {
         404 => "What the path or the body names does not exist.",
         406 => "Nothing in Accept can be served.",
         408 => "Nothing of the body came for a while.",
+        409 => "It exists already, or it and what is asked of it exclude each other.",
         413 => "The body is too large.",
         415 => "The body is of a type, or an encoding, that is not taken here.",
         422 => "The body is JSON, but not what is expected.",
@@ -82,6 +83,16 @@ sets! {
     V2Shown[JSON, V2] = [400, 406, 500, 503];
     V2Found[JSON, V2] = [400, 404, 406, 500, 503];
     V2Produced[JSON, V2] = [400, 404, 406, 408, 413, 415, 422, 500, 503, 504];
+    /// A consumer is made.
+    V2Created[JSON, V2] = [400, 406, 408, 409, 413, 415, 422, 500, 503, 504];
+    /// A consumer is shown or changed, without a body.
+    V2Consumer[JSON, V2] = [400, 404, 406, 500, 503, 504];
+    /// A consumer is changed as the body says.
+    V2Told[JSON, V2] = [400, 404, 406, 408, 409, 413, 415, 422, 500, 503, 504];
+    /// It shows what the body asks for.
+    V2Asked[JSON, V2] = [400, 404, 406, 408, 413, 415, 422, 500, 503, 504];
+    /// A consumer is polled. Asking its coordinator may come to more than reading.
+    V2Polled[JSON] = [400, 404, 406, 409, 413, 422, 500, 503, 504];
     /// Records are read. These have a type of their own, and errors none but JSON's.
     V2Read[JSON] = [400, 404, 406, 413, 422, 500, 503];
 }

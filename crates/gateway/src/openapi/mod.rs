@@ -15,11 +15,14 @@ use bytes::Bytes;
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, tag::TagBuilder};
 
 pub(crate) use self::{
-    errors::{Changed, ChangedBy, Found, Produced, Shown, V2Found, V2Produced, V2Read, V2Shown},
+    errors::{
+        Changed, ChangedBy, Found, Produced, Shown, V2Asked, V2Consumer, V2Created, V2Found, V2Polled,
+        V2Produced, V2Read, V2Shown, V2Told,
+    },
     params::{
         AssignmentPath, BrokerConfigPath, BrokerPath, ClusterConfigPath, ClusterPath, ConsumerPath,
         GroupPath, IdempotencyHeader, LagPath, PartitionPath, ReplicaPath, TopicConfigPath, TopicPath,
-        V2PartitionPath, V2TopicPath,
+        V2GroupPath, V2InstancePath, V2PartitionPath, V2TopicPath,
     },
 };
 use crate::negotiate::JSON;
@@ -34,7 +37,7 @@ pub(crate) fn outline() -> OpenApi {
     let mut info = Info::new("Anabranch", env!("CARGO_PKG_VERSION"));
     info.description = Some(DESCRIPTION.to_owned());
     let tags = [
-        (V2, "Confluent's REST API, version 2: produce, and read by partition and offset."),
+        (V2, "Confluent's REST API, version 2: produce, and read by partition and offset or as a consumer."),
         (V3, "Confluent's REST API, version 3: administration, produce, and a live tail."),
         (ADMIN, "What operators see and do, in a form of our own."),
         (SERVICE, "Of this process: whether it lives and is ready, its metrics, and this document."),

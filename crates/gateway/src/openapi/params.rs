@@ -135,4 +135,14 @@ paths! {
         #[param(minimum = 0)]
         partition: i32,
     }
+    V2GroupPath {
+        /// A consumer group's id.
+        group: String,
+    }
+    V2InstancePath {
+        /// A consumer group's id.
+        group: String,
+        /// The name of a consumer that was made in it.
+        instance: String,
+    }
 }

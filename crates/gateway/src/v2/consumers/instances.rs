@@ -2,36 +2,72 @@ use axum::{Json, http::StatusCode};
 use group::{OffsetReset, RecordFormat, SessionOp, SessionOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::shape::V2Body;
 use crate::{
     ApiError,
+    openapi::{V2, V2Consumer, V2Created, V2GroupPath, V2InstancePath},
     place::{At, segment},
 };
 
 /// Confluent's options, and its defaults; numbers and booleans may come as text.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[schema(as = V2CreateConsumer)]
 #[serde(default)]
-pub(super) struct Create {
+pub(crate) struct Create {
+    /// The same as `name`.
     id: Option<String>,
+    /// By which it is called from now on; one is made up if there is none.
     name: Option<String>,
+    /// Of its records: `binary` unless said, or `json`.
     format: Option<String>,
+    /// Where to begin in a partition of which nothing is committed: `latest` unless said, `earliest`, or `none`.
     #[serde(rename = "auto.offset.reset")]
     reset: Option<String>,
+    /// Whether a poll commits what the one before it delivered, which it does unless said.
     #[serde(rename = "auto.commit.enable")]
+    #[schema(value_type = Option<Truth>)]
     auto_commit: Option<Value>,
+    /// How much there must be for a poll to end before its time: 1 unless said.
     #[serde(rename = "fetch.min.bytes")]
+    #[schema(value_type = Option<Count>)]
     fetch_bytes_min: Option<Value>,
+    /// How long a poll waits for records, in milliseconds: 1,000 unless said, 30,000 at most.
     #[serde(rename = "consumer.request.timeout.ms")]
+    #[schema(value_type = Option<Count>)]
     request_timeout_ms: Option<Value>,
     #[serde(flatten)]
+    #[schema(ignore)]
     others: serde_json::Map<String, Value>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Created {
+/// As clients send it.
+#[derive(ToSchema)]
+#[schema(as = V2Truth)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is there for the document: a wrong one is refused by its name")]
+enum Truth {
+    Boolean(bool),
+    Text(String),
+}
+
+/// As clients send it; -1 is the default.
+#[derive(ToSchema)]
+#[schema(as = V2Count)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is there for the document: a wrong one is refused by its name")]
+enum Count {
+    Number(i32),
+    Text(String),
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2ConsumerCreated)]
+pub(crate) struct Created {
     instance_id: String,
+    /// Where it is asked for everything else. Any gateway answers.
     base_uri: String,
 }
 
@@ -40,7 +76,17 @@ const REQUEST_TIMEOUT_MS: i32 = 1_000;
 const REQUEST_TIMEOUT_MS_MAX: i32 = 30_000;
 const NAME_CHARS_MAX: usize = 255;
 
-pub(super) async fn create(at: At, V2Body(wanted): V2Body<Create>) -> Result<Json<Created>, ApiError> {
+/// Makes a consumer in a group. It is gone when it has not been called for 300 s.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}",
+    operation_id = "v2CreateConsumer",
+    tag = V2,
+    params(V2GroupPath),
+    request_body(content = Option<Create>, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 200, description = "It is there, and reads nothing yet.", body = Created, content_type = "application/vnd.kafka.v2+json"), V2Created),
+)]
+pub(crate) async fn create(at: At, V2Body(wanted): V2Body<Create>) -> Result<Json<Created>, ApiError> {
     let wanted = wanted.unwrap_or_default();
     let options = options(&wanted)?;
     let name = match wanted.name.or(wanted.id) {
@@ -56,7 +102,16 @@ pub(super) async fn create(at: At, V2Body(wanted): V2Body<Create>) -> Result<Jso
     Ok(Json(Created { instance_id: name, base_uri }))
 }
 
-pub(super) async fn delete(at: At) -> Result<StatusCode, ApiError> {
+/// Ends a consumer; what it has acknowledged is committed.
+#[utoipa::path(
+    delete,
+    path = "/consumers/{group}/instances/{instance}",
+    operation_id = "v2DeleteConsumer",
+    tag = V2,
+    params(V2InstancePath),
+    responses((status = 204, description = "It is gone, and others of its group have its partitions."), V2Consumer),
+)]
+pub(crate) async fn delete(at: At) -> Result<StatusCode, ApiError> {
     at.ask(&at.consumer(), SessionOp::Delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,9 +9,8 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use axum::routing::{delete, get, post};
 use group::{SessionError, SessionOp, SessionReply};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     ApiError, App,
@@ -19,28 +18,22 @@ use crate::{
     place::At,
 };
 
-const INSTANCE: &str = "/consumers/{group}/instances/{instance}";
-
 /// Those that answer in v2's own media type.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    let at = |path: &str| format!("{INSTANCE}{path}");
     OpenApiRouter::new()
-        .route("/consumers/{group}", post(instances::create))
-        .route(INSTANCE, delete(instances::delete))
-        .route(
-            &at("/subscription"),
-            get(subscriptions::get).post(subscriptions::subscribe).delete(subscriptions::unsubscribe),
-        )
-        .route(&at("/assignments"), get(subscriptions::assignments).post(subscriptions::assign))
-        .route(&at("/positions"), post(positions::seek))
-        .route(&at("/positions/beginning"), post(positions::to_beginning))
-        .route(&at("/positions/end"), post(positions::to_end))
-        .route(&at("/offsets"), get(offsets::committed).post(offsets::commit))
+        .routes(routes!(instances::create))
+        .routes(routes!(instances::delete))
+        .routes(routes!(subscriptions::get, subscriptions::subscribe, subscriptions::unsubscribe))
+        .routes(routes!(subscriptions::assignments, subscriptions::assign))
+        .routes(routes!(positions::seek))
+        .routes(routes!(positions::to_beginning))
+        .routes(routes!(positions::to_end))
+        .routes(routes!(offsets::committed, offsets::commit))
 }
 
 /// The one whose Accept picks the form of the records.
 pub(super) fn records_route() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().route(&format!("{INSTANCE}/records"), get(records::poll))
+    OpenApiRouter::new().routes(routes!(records::poll))
 }
 
 impl At {

@@ -4,54 +4,64 @@ use axum::{Json, http::StatusCode};
 use domain::Offset;
 use group::{Commit, SessionOp, SessionReply};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::shape::{NamedPartition, PartitionList, V2Body, place};
 use crate::{
     ApiError,
     consumers::ConsumerError,
     json_object::JsonObject,
+    openapi::{V2, V2Asked, V2InstancePath, V2Told},
     place::{At, Query},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2Commit)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CommitBody {
+pub(crate) struct CommitBody {
     /// Of the last records that were worked on: what is committed is the one after each.
     #[serde(default)]
+    #[schema(value_type = Vec<CommittedOffset>)]
     offsets: Vec<JsonObject<CommittedOffset>>,
     /// What is committed, exactly.
     #[serde(default)]
+    #[schema(value_type = Vec<CommittedOffset>)]
     partitions: Vec<JsonObject<CommittedOffset>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2CommitOffset)]
 #[serde(deny_unknown_fields)]
 struct CommittedOffset {
     topic: String,
     partition: i32,
+    #[schema(minimum = 0)]
     offset: i64,
     metadata: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct How {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct How {
     /// Whether not to wait until it is committed.
     #[serde(default, rename = "async")]
     is_async: bool,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Which {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct Which {
+    /// With `partition`, in place of a body.
     topic: Option<String>,
     partition: Option<i32>,
 }
 
-#[derive(Serialize)]
-pub(super) struct OffsetList {
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2CommittedOffsets)]
+pub(crate) struct OffsetList {
     offsets: Vec<OffsetView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2CommittedOffset)]
 struct OffsetView {
     topic: String,
     partition: i32,
@@ -59,7 +69,17 @@ struct OffsetView {
     metadata: String,
 }
 
-pub(super) async fn commit(
+/// Commits the group's offsets: those of the body, or, without one, what was delivered.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}/instances/{instance}/offsets",
+    operation_id = "v2Commit",
+    tag = V2,
+    params(V2InstancePath, How),
+    request_body(content = Option<CommitBody>, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 204, description = "It is committed, or will be, if `async` is true."), V2Told),
+)]
+pub(crate) async fn commit(
     at: At,
     Query(how): Query<How>,
     V2Body(body): V2Body<CommitBody>,
@@ -95,9 +115,18 @@ fn commit_of(at: &At, body: Option<CommitBody>) -> Result<Commit, ApiError> {
     read.chain(exact).map(one).collect::<Result<_, _>>().map(Commit::These)
 }
 
-/// Which partitions are asked about stands in a body, as Confluent has it, or, since not everything lets a GET have one, in the
-/// query.
-pub(super) async fn committed(
+/// The group's committed offsets. Which partitions are asked about stands in a body, as Confluent has it, or, since not
+/// everything lets a GET have one, in the query.
+#[utoipa::path(
+    get,
+    path = "/consumers/{group}/instances/{instance}/offsets",
+    operation_id = "v2GetCommittedOffsets",
+    tag = V2,
+    params(V2InstancePath, Which),
+    request_body(content = Option<PartitionList>, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 200, description = "Of those of which something is committed.", body = OffsetList, content_type = "application/vnd.kafka.v2+json"), V2Asked),
+)]
+pub(crate) async fn committed(
     at: At,
     Query(which): Query<Which>,
     V2Body(body): V2Body<PartitionList>,

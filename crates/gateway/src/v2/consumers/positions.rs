@@ -3,6 +3,7 @@ use domain::Offset;
 use futures_util::future::try_join_all;
 use group::{SessionOp, TopicPlace};
 use serde::{Deserialize, de::IgnoredAny};
+use utoipa::ToSchema;
 
 use super::shape::{PartitionList, SomeV2Body, place};
 use crate::{
@@ -10,30 +11,38 @@ use crate::{
     consumers::{at_time, ends},
     json_object::JsonObject,
     offsets::Place,
+    openapi::{V2, V2InstancePath, V2Told},
     place::At,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2Seek)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Seek {
+pub(crate) struct Seek {
     #[serde(default)]
+    #[schema(value_type = Vec<ToOffset>)]
     offsets: Vec<JsonObject<ToOffset>>,
     #[serde(default)]
+    #[schema(value_type = Vec<ToTime>)]
     timestamps: Vec<JsonObject<ToTime>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2SeekOffset)]
 #[serde(deny_unknown_fields)]
 struct ToOffset {
     topic: String,
     partition: i32,
+    #[schema(minimum = 0)]
     offset: i64,
     /// Confluent's clients may send it along; a position has none.
     #[serde(default, rename = "metadata")]
+    #[schema(value_type = Value)]
     _metadata: IgnoredAny,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2SeekTime)]
 #[serde(deny_unknown_fields)]
 struct ToTime {
     topic: String,
@@ -42,7 +51,8 @@ struct ToTime {
     timestamp: Timestamp,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2Timestamp)]
 #[serde(untagged)]
 enum Timestamp {
     Milliseconds(i64),
@@ -64,7 +74,17 @@ impl Timestamp {
     }
 }
 
-pub(super) async fn seek(at: At, SomeV2Body(wanted): SomeV2Body<Seek>) -> Result<StatusCode, ApiError> {
+/// Sets where it reads on, by offset or by time.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}/instances/{instance}/positions",
+    operation_id = "v2Seek",
+    tag = V2,
+    params(V2InstancePath),
+    request_body(content = Seek, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 204, description = "It reads on from there."), V2Told),
+)]
+pub(crate) async fn seek(at: At, SomeV2Body(wanted): SomeV2Body<Seek>) -> Result<StatusCode, ApiError> {
     if wanted.offsets.is_empty() && wanted.timestamps.is_empty() {
         return Err(ApiError::unprocessable("neither offsets nor timestamps are given"));
     }
@@ -87,14 +107,34 @@ pub(super) async fn seek(at: At, SomeV2Body(wanted): SomeV2Body<Seek>) -> Result
     to_positions(&at, positions).await
 }
 
-pub(super) async fn to_beginning(
+/// Reads on from the first record that is there.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}/instances/{instance}/positions/beginning",
+    operation_id = "v2SeekToBeginning",
+    tag = V2,
+    params(V2InstancePath),
+    request_body(content = PartitionList, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 204, description = "It reads on from there."), V2Told),
+)]
+pub(crate) async fn to_beginning(
     at: At,
     SomeV2Body(wanted): SomeV2Body<PartitionList>,
 ) -> Result<StatusCode, ApiError> {
     to_end_of(&at, wanted, Place::Earliest).await
 }
 
-pub(super) async fn to_end(
+/// Reads on after the last record that is there.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}/instances/{instance}/positions/end",
+    operation_id = "v2SeekToEnd",
+    tag = V2,
+    params(V2InstancePath),
+    request_body(content = PartitionList, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 204, description = "It reads on from there."), V2Told),
+)]
+pub(crate) async fn to_end(
     at: At,
     SomeV2Body(wanted): SomeV2Body<PartitionList>,
 ) -> Result<StatusCode, ApiError> {

@@ -6,18 +6,22 @@ use axum::{
 };
 use group::RecordFormat;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::{
     ApiError,
     consumers::{self, Poll, Polled},
     negotiate::{self, Embedded, V2, V2_BINARY, V2_JSON},
+    openapi::{V2 as TAG, V2InstancePath, V2Polled},
+    page::RecordView,
     place::{At, Query, header_text},
 };
 
-#[derive(Deserialize)]
-pub(super) struct Wanted {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct Wanted {
     /// Milliseconds; it can only make the consumer's own shorter.
     timeout: Option<i64>,
+    /// 1 MiB unless said; more than 64 MiB is 64 MiB.
     max_bytes: Option<i64>,
 }
 
@@ -27,7 +31,21 @@ const BYTES_MAX: usize = 64 << 20;
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 256;
 
-pub(super) async fn poll(
+/// The next records, as soon as there are any; they are acknowledged by the next poll.
+#[utoipa::path(
+    get,
+    path = "/consumers/{group}/instances/{instance}/records",
+    operation_id = "v2Poll",
+    tag = TAG,
+    params(V2InstancePath, Wanted,
+        ("X-Request-Id" = Option<String>, Header, max_length = 256, description = "The client's name for this poll. One that comes again under the same name gets the same records.")),
+    responses((status = 200, description = "None, if none came in time.", content(
+            (Vec<RecordView<'static>> = "application/vnd.kafka.binary.v2+json"),
+            (Vec<RecordView<'static>> = "application/vnd.kafka.json.v2+json"),
+            (Vec<RecordView<'static>> = "application/vnd.kafka.v2+json"),
+        )), V2Polled),
+)]
+pub(crate) async fn poll(
     at: At,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,

@@ -8,11 +8,12 @@ use domain::PartitionIndex;
 use group::TopicPlace;
 use metadata::Image;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use super::super::parsed;
 use crate::{ApiError, App, json_object::JsonObject, limits::Whole, negotiate};
 
-/// A body in one of v2's types; `None` if it is empty.
+/// A body in one of v2's types; `None` if it is empty, or JSON's nothing.
 pub(super) struct V2Body<T>(pub(super) Option<T>);
 
 /// The same where there must be one.
@@ -24,7 +25,7 @@ impl<T: DeserializeOwned> FromRequest<std::sync::Arc<App>> for V2Body<T> {
     async fn from_request(request: Request, app: &std::sync::Arc<App>) -> Result<Self, ApiError> {
         let headers: HeaderMap = request.headers().clone();
         let whole = Whole::from_request(request, app).await?;
-        if whole.bytes.iter().all(u8::is_ascii_whitespace) {
+        if matches!(whole.bytes.trim_ascii(), b"" | b"null") {
             return Ok(Self(None));
         }
         negotiate::require_v2(&headers)?;
@@ -44,21 +45,25 @@ impl<T: DeserializeOwned> FromRequest<std::sync::Arc<App>> for SomeV2Body<T> {
 }
 
 /// A partition by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = V2NamedPartition)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NamedPartition {
+pub(crate) struct NamedPartition {
     pub(super) topic: String,
     pub(super) partition: i32,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = V2PartitionList)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PartitionList {
+pub(crate) struct PartitionList {
+    #[schema(value_type = Vec<NamedPartition>)]
     pub(super) partitions: Vec<JsonObject<NamedPartition>>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct PartitionListView {
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = V2Partitions)]
+pub(crate) struct PartitionListView {
     pub(super) partitions: Vec<NamedPartition>,
 }
 

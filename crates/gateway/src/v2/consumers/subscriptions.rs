@@ -2,27 +2,43 @@ use assign::Partitions;
 use axum::{Json, http::StatusCode};
 use group::{Described, SessionOp, SessionReply, Subscribed, Wanted};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::shape::{NamedPartition, PartitionList, PartitionListView, SomeV2Body};
 use crate::{
     ApiError,
     consumers::{Consumer, ConsumerError},
+    openapi::{V2, V2Consumer, V2InstancePath, V2Told},
     place::At,
 };
 
-#[derive(Clone, Debug, Default, Deserialize)]
+/// One of both.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[schema(as = V2Subscribe)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Subscribe {
+pub(crate) struct Subscribe {
     topics: Option<Vec<String>>,
+    /// A regular expression for the whole name, those that come later included.
     topic_pattern: Option<String>,
 }
 
-#[derive(Serialize)]
-pub(super) struct SubscriptionView {
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2Subscription)]
+pub(crate) struct SubscriptionView {
     topics: Vec<String>,
 }
 
-pub(super) async fn subscribe(
+/// Subscribes to topics, in place of what it subscribed to before; their partitions are shared with the group's others.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}/instances/{instance}/subscription",
+    operation_id = "v2Subscribe",
+    tag = V2,
+    params(V2InstancePath),
+    request_body(content = Subscribe, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 204, description = "Partitions are assigned to it."), V2Told),
+)]
+pub(crate) async fn subscribe(
     at: At,
     SomeV2Body(wanted): SomeV2Body<Subscribe>,
 ) -> Result<StatusCode, ApiError> {
@@ -49,12 +65,30 @@ pub(super) async fn subscribe(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn unsubscribe(at: At) -> Result<StatusCode, ApiError> {
+/// Ends the subscription, or the assignment by hand.
+#[utoipa::path(
+    delete,
+    path = "/consumers/{group}/instances/{instance}/subscription",
+    operation_id = "v2Unsubscribe",
+    tag = V2,
+    params(V2InstancePath),
+    responses((status = 204, description = "It reads nothing."), V2Consumer),
+)]
+pub(crate) async fn unsubscribe(at: At) -> Result<StatusCode, ApiError> {
     at.ask(&at.consumer(), SessionOp::Unsubscribe).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn get(at: At) -> Result<Json<SubscriptionView>, ApiError> {
+/// The topics that it subscribes to.
+#[utoipa::path(
+    get,
+    path = "/consumers/{group}/instances/{instance}/subscription",
+    operation_id = "v2GetSubscription",
+    tag = V2,
+    params(V2InstancePath),
+    responses((status = 200, description = "None, if it subscribes to nothing.", body = SubscriptionView, content_type = "application/vnd.kafka.v2+json"), V2Consumer),
+)]
+pub(crate) async fn get(at: At) -> Result<Json<SubscriptionView>, ApiError> {
     let view = at.described(&at.consumer()).await?;
     let topics = match view.wanted {
         Wanted::Nothing | Wanted::Partitions(_) => Vec::new(),
@@ -68,7 +102,17 @@ pub(super) async fn get(at: At) -> Result<Json<SubscriptionView>, ApiError> {
     Ok(Json(SubscriptionView { topics }))
 }
 
-pub(super) async fn assign(
+/// Assigns partitions by hand, in place of those before; the group's others do not know of it.
+#[utoipa::path(
+    post,
+    path = "/consumers/{group}/instances/{instance}/assignments",
+    operation_id = "v2Assign",
+    tag = V2,
+    params(V2InstancePath),
+    request_body(content = PartitionList, content_type = "application/vnd.kafka.v2+json"),
+    responses((status = 204, description = "It reads these."), V2Told),
+)]
+pub(crate) async fn assign(
     at: At,
     SomeV2Body(wanted): SomeV2Body<PartitionList>,
 ) -> Result<StatusCode, ApiError> {
@@ -80,7 +124,16 @@ pub(super) async fn assign(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn assignments(at: At) -> Result<Json<PartitionListView>, ApiError> {
+/// The partitions that it reads.
+#[utoipa::path(
+    get,
+    path = "/consumers/{group}/instances/{instance}/assignments",
+    operation_id = "v2GetAssignments",
+    tag = V2,
+    params(V2InstancePath),
+    responses((status = 200, description = "By hand, or of its subscription.", body = PartitionListView, content_type = "application/vnd.kafka.v2+json"), V2Consumer),
+)]
+pub(crate) async fn assignments(at: At) -> Result<Json<PartitionListView>, ApiError> {
     let view = at.described(&at.consumer()).await?;
     let partitions = view.positions.iter().filter_map(|(place, _)| NamedPartition::of(place, &at.image));
     Ok(Json(PartitionListView { partitions: partitions.collect() }))
