@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # Runs all the tests: format, lints, layers, unit and property tests, real processes with real clients.
-# Installs what the tests need and the machine lacks: Kafka clients (see clients.sh), and make to build librdkafka.
+# Installs what the tests need and the machine lacks: Kafka clients (see clients.sh), make to build librdkafka, and curl for the
+# gateway's recipes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
-if ! command -v make >/dev/null; then
-  step "installing make"
-  apt-get update -qq && apt-get install -y -qq make >/dev/null
+lacking=()
+command -v make >/dev/null || lacking+=(make)
+command -v curl >/dev/null || lacking+=(curl)
+if [ "${#lacking[@]}" -gt 0 ]; then
+  step "installing ${lacking[*]}"
+  apt-get update -qq && apt-get install -y -qq "${lacking[@]}" >/dev/null
 fi
 
 step "clients"
