@@ -63,6 +63,7 @@ async fn every_recipe_shows_what_one_sees() {
     let output = bash.output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let printed = String::from_utf8(output.stdout).unwrap().replace(&rest, ADDRESS);
+    assert_eq!(printed.matches(MARK).count(), recipes.len(), "{printed}");
     for (recipe, printed) in recipes.iter().zip(printed.split(MARK)) {
         let printed = printed.trim_end();
         let Recipe { title, seen, .. } = recipe;
