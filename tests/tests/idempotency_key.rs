@@ -143,15 +143,63 @@ async fn v3s_stream_and_batch_are_carried_out_once_too() {
     assert_eq!(records(&a, 2).await, 5);
     let (_, other) = post(&b, "s", &path, V3, &record(8)).await;
     assert_eq!(other[0]["error_code"], 42209, "{other:?}");
+    // What is wrong with a record is mended, and those behind it are still the same.
+    let (_, first) = post(
+        &a,
+        "m",
+        &path,
+        V3,
+        &[record(0), r#"{"vaule":1}"#.to_owned(), record(2)].join(
+            "
+",
+        ),
+    )
+    .await;
+    assert_eq!((&first[1]["error_code"], &first[2]["offset"]), (&json!(400), &json!(4)), "{first:?}");
+    let (_, mended) = post(
+        &b,
+        "m",
+        &path,
+        V3,
+        &[record(0), record(3), record(2)].join(
+            "
+",
+        ),
+    )
+    .await;
+    assert_eq!(offsets(&mended), [3, 2, 4]);
     let entry = |id: &str, n: i32| json!({"id": id, "partition_id": 1, "value": {"type": "JSON", "data": n}});
     let batch = json!({"entries": [entry("a", 1), entry("b", 2)]}).to_string();
     let (status, first) = post(&a, "b", &format!("{path}:batch"), V3, &batch).await;
     assert_eq!(status, StatusCode::MULTI_STATUS);
-    assert_eq!(offsets(first[0]["successes"].as_array().unwrap()), [2, 3], "{first:?}");
+    assert_eq!(offsets(first[0]["successes"].as_array().unwrap()), [3, 4], "{first:?}");
     let (_, again) = post(&b, "b", &format!("{path}:batch"), V3, &batch).await;
-    assert_eq!(offsets(again[0]["successes"].as_array().unwrap()), [2, 3], "{again:?}");
+    assert_eq!(offsets(again[0]["successes"].as_array().unwrap()), [3, 4], "{again:?}");
     let other = json!({"entries": [entry("a", 1), entry("b", 3)]}).to_string();
     let (_, refused) = post(&b, "b", &format!("{path}:batch"), V3, &other).await;
     assert_eq!(refused[0]["failures"][1]["error_code"], 42209, "{refused:?}");
-    assert_eq!(records(&a, 2).await, 7);
+    assert_eq!(records(&a, 2).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_topic_does_not_take_refuses_the_whole_request_until_it_does() {
+    let cluster = with_topic(1, 1).await;
+    let rest = cluster.rest(0);
+    let path = format!("/v3/clusters/{}/topics/t", rest.cluster_id().await);
+    let alter = |value: &str| {
+        let change = json!({"data": [{"name": "max.message.bytes", "value": value}]});
+        let (rest, path) = (rest.clone(), format!("{path}/configs:alter"));
+        async move { rest.post(&path, &change).await.0 }
+    };
+    assert_eq!(alter("2000").await, StatusCode::NO_CONTENT);
+    let body = json!({"records": [{"value": "x".repeat(3_000)}, {"value": 1}]});
+    let (_, refused) = produce(&rest, "k", &body).await;
+    let codes: Vec<&Value> =
+        refused["offsets"].as_array().unwrap().iter().map(|o| &o["error_code"]).collect();
+    assert_eq!(codes, [&json!(413), &json!(422)], "{refused}");
+    assert_eq!(records(&rest, 1).await, 0);
+    assert_eq!(alter("100000").await, StatusCode::NO_CONTENT);
+    let (_, written) = produce(&rest, "k", &body).await;
+    assert_eq!(places(&written), [(0, 0), (0, 1)]);
+    assert_eq!(produce(&rest, "k", &body).await.1, written);
 }

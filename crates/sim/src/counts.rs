@@ -40,6 +40,8 @@ counts! {
     /// Requests under an idempotency key that were answered, and how often they were again.
     keyed,
     keyed_again,
+    /// Other requests under a key that was used.
+    keyed_refused,
     elections,
     recovering,
     unclean,

@@ -31,6 +31,8 @@ pub(crate) struct Request {
     answered: Option<Offset>,
     /// How often it is sent again though it was answered.
     repeats: u64,
+    /// Now it is not: somebody sends something else under its key.
+    impostor: bool,
 }
 
 impl Request {
@@ -44,6 +46,7 @@ impl Request {
             asked: None,
             answered: None,
             repeats: random.range(0, 3),
+            impostor: false,
         }
     }
 }
@@ -69,9 +72,18 @@ impl World {
             return;
         };
         let Some((leader, _)) = self.look_up(partition) else { return };
-        let request = Request { asked: Some(Call { id: call, until_us: now + REQUEST_US }), ..request };
+        let impostor = request.answered.is_some() && self.random.chance(300);
+        let asked = Some(Call { id: call, until_us: now + REQUEST_US });
+        let request = Request { asked, impostor, ..request };
         self.clients[client].keyed[index].request = Some(request);
         let Request { key: producer, sequence, count, value, .. } = request;
+        // What would come next of a producer, or the same with a record more, or something else altogether.
+        let (sequence, count, value) = match (impostor, self.random.index(3)) {
+            (false, _) => (sequence, count, value),
+            (true, 0) => (sequence + count, 1, id),
+            (true, 1) => (sequence, count + 1, id),
+            (true, _) => (sequence ^ 1, count, id),
+        };
         let sent = ProduceRequest {
             call,
             connection,
@@ -104,19 +116,27 @@ impl World {
         let Request { value, answered, .. } = request;
         let ghost = &self.ghost.partitions[p];
         let checked = match result {
+            ProduceResult::Done(offset) if request.impostor => r11::refused(ghost, epoch, value, offset),
+            ProduceResult::OutOfOrder if request.impostor => Ok(()),
             ProduceResult::Done(offset) => r8::acknowledged(ghost, epoch, offset, value)
                 .and_then(|()| r11::answered_again(ghost, epoch, value, answered, offset)),
             ProduceResult::Retry => Ok(()),
             ProduceResult::OutOfOrder => r11::not_reused(ghost, epoch, value),
         };
+        self.counts.keyed_refused += u64::from(request.impostor && result == ProduceResult::OutOfOrder);
         keyed.request = match result {
+            _ if request.impostor => Some(Request { asked: None, impostor: false, ..request }),
             ProduceResult::Done(offset) => {
                 self.counts.keyed += u64::from(answered.is_none());
                 self.counts.keyed_again += u64::from(answered.is_some());
                 let repeats = request.repeats.checked_sub(1).filter(|_| !self.healing);
                 repeats.map(|repeats| Request { asked: None, answered: Some(offset), repeats, ..request })
             }
-            _ => Some(Request { asked: Some(Call { id: call, until_us: now + 10_000 }), ..request }),
+            ProduceResult::Retry => {
+                Some(Request { asked: Some(Call { id: call, until_us: now + 10_000 }), ..request })
+            }
+            // Excused, as just checked: where records were lost another may have taken the key.
+            ProduceResult::OutOfOrder => None,
         };
         self.check_at(p, checked);
         true

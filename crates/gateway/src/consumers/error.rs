@@ -16,7 +16,9 @@ pub(crate) enum ConsumerError {
     /// It may or may not have been carried out.
     #[error("the group's coordinator did not answer, the outcome is unknown: {0}")]
     Unknown(String),
-    #[error("the group has committed nothing of {topic}-{partition}, and auto.offset.reset is none")]
+    #[error(
+        "the group has no position in {topic}-{partition}, or one that is not there, and auto.offset.reset is none"
+    )]
     NoPosition { topic: TopicName, partition: PartitionIndex },
     /// As a client sees it.
     #[error("{}", .0.message)]

@@ -89,7 +89,7 @@ pub(super) async fn deliver(
         backoff.wait(&shared.image, destination.target, &way, deadline).await;
     };
     let identity = delivery.identity_after(&outcome, batch.records);
-    if let Err(error) = &outcome {
+    if let Some(error) = outcome.as_ref().err().filter(|error| **error != ProduceError::KeyReused) {
         tracing::warn!(topic = %destination.topic, partition = %destination.target.partition, records = batch.records, %error,
             "a batch was not written");
     }

@@ -10,7 +10,8 @@ use crate::{ApiError, App, idempotency::Once, routing::Target};
 /// order. One that its topic does not take is refused alone.
 ///
 /// `once`: the request may be repeated, and is carried out once. Its records for a partition go as one batch, as they do
-/// when they come again.
+/// when they come again; so where its topic does not take one, which may be
+/// another one then, it takes none.
 pub(crate) fn hand_over(
     app: &App,
     topic: &Topic,
@@ -36,6 +37,10 @@ pub(crate) fn hand_over(
         });
     }
     if once.is_some() {
+        if outcomes.iter().any(Option::is_some) {
+            let refused = || Err(ProduceError::Forbidden(REFUSED_WITH_ANOTHER.to_owned()));
+            return Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(refused)).collect());
+        }
         for (partition, (_, records)) in &groups {
             rules.fits(records).map_err(|(bytes, max)| too_large(*partition, bytes, max))?;
         }
@@ -55,6 +60,8 @@ pub(crate) fn hand_over(
     }
     Ok(outcomes.into_iter().flatten().collect())
 }
+
+const REFUSED_WITH_ANOTHER: &str = "not written: the topic does not take another record of the request, and under an Idempotency-Key all are written or none";
 
 fn too_large(partition: PartitionIndex, bytes: usize, max: usize) -> ApiError {
     ApiError::too_large(format!(

@@ -167,14 +167,15 @@ impl Incoming {
 
     /// Hands one record over to the producer. Waits while the gateway holds as much as it may.
     async fn take(&mut self, object: &[u8]) -> Result<Taken, ApiError> {
-        let now = now_ms();
-        let asked = record::parse(object, now)?;
-        let within = Duration::from_millis(self.app.limits.produce_ms_max);
-        let held = self.app.memory.take(asked.record.bytes_bound(), within).await?;
+        // First, so that a record that is refused has its number, too: the next ones keep theirs when they come again.
         let once = match &mut self.once {
             Some(once) => Some(once.next(object).await?),
             None => None,
         };
+        let now = now_ms();
+        let asked = record::parse(object, now)?;
+        let within = Duration::from_millis(self.app.limits.produce_ms_max);
+        let held = self.app.memory.take(asked.record.bytes_bound(), within).await?;
         let taken = self.intake.take(asked, held, now, once)?;
         if let Some(once) = &mut self.once {
             once.last = Some(taken.receipt().clone());

@@ -44,6 +44,13 @@ pub(crate) fn answered_again(
     })
 }
 
+/// What came under a key that others had used before is not written.
+pub(crate) fn refused(ghost: &GhostPartition, epoch: LeaderEpoch, value: u64, at: Offset) -> Checked {
+    hold("R11", !remembers(ghost) || !ghost.counts(epoch), || {
+        format!("something else under the key of value {value:x} was written at {at}")
+    })
+}
+
 /// Nobody took a key's own records for others.
 pub(crate) fn not_reused(ghost: &GhostPartition, epoch: LeaderEpoch, value: u64) -> Checked {
     hold("R11", !remembers(ghost) || !ghost.counts(epoch), || {

@@ -21,12 +21,12 @@ use crate::{
 pub(crate) struct CommitBody {
     /// Of the last records that were worked on: what is committed is the one after each.
     #[serde(default)]
-    #[schema(value_type = Vec<CommittedOffset>)]
-    offsets: Vec<JsonObject<CommittedOffset>>,
+    #[schema(value_type = Option<Vec<CommittedOffset>>)]
+    offsets: Option<Vec<JsonObject<CommittedOffset>>>,
     /// What is committed, exactly.
     #[serde(default)]
-    #[schema(value_type = Vec<CommittedOffset>)]
-    partitions: Vec<JsonObject<CommittedOffset>>,
+    #[schema(value_type = Option<Vec<CommittedOffset>>)]
+    partitions: Option<Vec<JsonObject<CommittedOffset>>>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -99,11 +99,12 @@ pub(crate) async fn commit(
 }
 
 fn commit_of(at: &At, body: Option<CommitBody>) -> Result<Commit, ApiError> {
-    let Some(body) = body.filter(|body| !body.offsets.is_empty() || !body.partitions.is_empty()) else {
+    // A list without anything in it commits nothing.
+    let Some(body) = body.filter(|body| body.offsets.is_some() || body.partitions.is_some()) else {
         return Ok(Commit::Delivered);
     };
-    let read = body.offsets.into_iter().map(|JsonObject(offset)| (offset, 1));
-    let exact = body.partitions.into_iter().map(|JsonObject(offset)| (offset, 0));
+    let read = body.offsets.into_iter().flatten().map(|JsonObject(offset)| (offset, 1));
+    let exact = body.partitions.into_iter().flatten().map(|JsonObject(offset)| (offset, 0));
     let one = |(committed, more): (CommittedOffset, i64)| {
         if committed.offset < 0 {
             return Err(ApiError::unprocessable(format!("offset {} is negative", committed.offset)));
