@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds the REST interface against its own document (/openapi.json) with schemathesis: no answer that breaks it, no 500.
-# It starts a cluster of its own on ephemeral data, with some topics, records and a consumer group in it, and installs
+# It starts a cluster of its own on ephemeral data, with some topics, records and consumers in it, and installs
 # schemathesis into the target folder. It prints the figures, and ends with an error for any finding.
 #
 #   scripts/schemathesis.sh [--port-offset K] [--seed N] [OPTION...]   more options are schemathesis's own
@@ -56,6 +56,15 @@ for n in $(seq 20); do
 done | curl -sf -o /dev/null "$rest/v3/clusters/$CLUSTER/topics/orders/records" -H 'Content-Type: application/json' --data-binary @-
 printf 'a\nb\nc\n' | kcat -b "$kafka" -P -t lines
 kcat -b "$kafka" -G readers -X auto.offset.reset=earliest -c 3 lines >/dev/null 2>&1
+# A consumer that shares and one by hand, which may be told other things; and one that stays with what it has.
+consumer() { # group, what it is told, of what
+  local at="$rest/consumers/$1" options='{"name":"one","auto.offset.reset":"earliest","consumer.request.timeout.ms":50}'
+  curl -sf -o /dev/null "$at" -H 'Content-Type: application/vnd.kafka.v2+json' -d "$options"
+  curl -sf -o /dev/null "$at/instances/one/$2" -H 'Content-Type: application/vnd.kafka.v2+json' -d "$3"
+}
+consumer shared subscription '{"topics":["orders","lines"]}'
+consumer alone assignments '{"partitions":[{"topic":"orders","partition":0},{"topic":"lines","partition":1}]}'
+consumer steady subscription '{"topics":["orders","lines"]}'
 
 # It keeps what a finding is replayed from where it runs.
 cd "$folder"
