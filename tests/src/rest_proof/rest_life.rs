@@ -49,7 +49,7 @@ impl Style {
             1 => Acknowledge::All,
             _ => Acknowledge::Each,
         };
-        Self { acknowledge, is_named, is_json: n % 8 < 4, keeps: n % 3 != 0 }
+        Self { acknowledge, is_named, is_json: n % 8 < 4, keeps: !n.is_multiple_of(3) }
     }
 }
 
