@@ -87,7 +87,7 @@ impl Client {
             until_us: None,
             refusals: 0,
         };
-        let keyed = partitions.clone().map(Keyed::new).collect();
+        let keyed = partitions.clone().filter(|_| setup.keyed).map(Keyed::new).collect();
         Self { streams: partitions.map(stream).collect(), keyed, readers: Vec::new() }
     }
 }

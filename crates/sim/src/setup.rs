@@ -12,6 +12,8 @@ pub(crate) struct Setup {
     pub(crate) consumers: usize,
     /// In flight for a producer and a partition.
     pub(crate) in_flight: usize,
+    /// Producers send requests under idempotency keys as well.
+    pub(crate) keyed: bool,
     pub(crate) liveness: LivenessConfig,
     pub(crate) heartbeat_us: u64,
     pub(crate) lag_max_ms: u64,
@@ -73,6 +75,7 @@ impl Setup {
             producers: random.range(1, 3) as usize,
             consumers: random.range(1, 2) as usize,
             in_flight: random.range(1, 4) as usize,
+            keyed: false,
             liveness: LivenessConfig { session_timeout_ms: session_ms, grace_ms: random.range(5, 60) },
             heartbeat_us: session_ms * 1_000 / random.range(3, 6),
             lag_max_ms: random.range(30, 300),
