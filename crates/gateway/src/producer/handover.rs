@@ -10,8 +10,7 @@ use crate::{ApiError, App, idempotency::Once, routing::Target};
 /// order. One that its topic does not take is refused alone.
 ///
 /// `once`: the request may be repeated, and is carried out once. Its records for a partition go as one batch, as they do
-/// when they come again; so where its topic does not take one, which may be
-/// another one then, it takes none.
+/// when they come again; so where its topic does not take one, which may be another one then, it takes none.
 pub(crate) fn hand_over(
     app: &App,
     topic: &Topic,
