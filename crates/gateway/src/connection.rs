@@ -12,7 +12,10 @@ use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
-use crate::place::Peer;
+use crate::{
+    place::Peer,
+    taken::{TAKES_NOTHING_MAX, Taken},
+};
 
 /// What an HTTP/2 connection begins with and no request in HTTP/1.1 does.
 const HTTP2_BEGIN: &[u8] = b"PRI";
@@ -85,7 +88,7 @@ async fn serve_http1(
     let connection = conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Taken::new(stream, TAKES_NOTHING_MAX)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended,
@@ -105,7 +108,7 @@ async fn serve_http2(
         .timer(TokioTimer::new())
         .keep_alive_interval(header_max)
         .keep_alive_timeout(header_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Taken::new(stream, TAKES_NOTHING_MAX)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended,

@@ -194,6 +194,7 @@ impl From<ReadError> for ApiError {
             ReadError::Refused(code) => Self::refused(code, message),
             ReadError::Corrupt(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, 50002, message),
             ReadError::NotJson { .. } => Self::unprocessable(message),
+            ReadError::Full(_) => Self::overloaded(message),
         }
     }
 }

@@ -40,6 +40,7 @@ mod tail;
 mod tail_fixture;
 #[cfg(test)]
 mod tail_tests;
+mod taken;
 mod time;
 mod v2;
 mod v3;

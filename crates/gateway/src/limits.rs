@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,15 +21,19 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use crate::{ApiError, App, negotiate};
+use crate::{ApiError, App, negotiate, reader::ReadError};
 
 /// A budget of bytes that all requests share.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
     free: Arc<Semaphore>,
     total: usize,
+    shares: Arc<AtomicUsize>,
 }
 
 /// Bytes that are taken from the budget until this is dropped.
@@ -36,7 +43,7 @@ pub(crate) struct Held(OwnedSemaphorePermit);
 impl Memory {
     pub(crate) fn new(bytes: usize) -> Self {
         let total = bytes.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(total)), total }
+        Self { free: Arc::new(Semaphore::new(total)), total, shares: Arc::default() }
     }
 
     /// Takes bytes if they are there now.
@@ -45,9 +52,40 @@ impl Memory {
         permit.map(Held).map_err(|_| self.short_of(bytes))
     }
 
+    /// Takes bytes for what has to be whole: if it is much, not the last that is free.
+    pub(crate) fn try_take_whole(&self, bytes: usize) -> Result<Held, ApiError> {
+        let left = self.free.available_permits().saturating_sub(bytes);
+        match bytes > WHOLE_BYTES_ALWAYS && left < self.total / WHOLE_LEAVES_PART {
+            true => Err(self.short_of(bytes)),
+            false => self.try_take(bytes),
+        }
+    }
+
     /// Takes bytes for what would do without, too: only while most of them are free.
     pub(crate) fn try_take_spare(&self, bytes: usize) -> Option<Held> {
         (self.free.available_permits() > self.total / 2).then(|| self.try_take(bytes).ok()).flatten()
+    }
+
+    /// Room for an answer of up to `wanted` bytes of records, each of which takes `cost` bytes on its way. It is taken before leaders
+    /// are asked, since what they send comes whether there is room or not.
+    ///
+    /// The more answers wait for their clients to take them, the smaller is the next one, so that any number of clients that take
+    /// nothing leaves something for the others.
+    pub(crate) async fn share(&self, wanted: usize, cost: usize) -> Result<Share, ReadError> {
+        let until = Instant::now() + SHARE_WITHIN;
+        loop {
+            let free = self.free.available_permits();
+            let shares = self.shares.load(Ordering::Relaxed);
+            let bytes = wanted.clamp(1, (part_of(free, self.total, shares) / cost).max(1));
+            if let Ok(held) = self.try_take(bytes * cost) {
+                return Ok(Share { held, bytes, _counted: Counted::new(&self.shares) });
+            }
+            // Nobody waits in line for it: who waits there for much would leave nothing to those who want little.
+            if Instant::now() >= until {
+                return Err(ReadError::Full(self.short_of(bytes * cost).message));
+            }
+            tokio::time::sleep(SHARE_PAUSE).await;
+        }
     }
 
     /// Takes bytes as soon as they are there, in the order of asking.
@@ -70,11 +108,73 @@ impl Memory {
         }
     }
 
-    fn short_of(&self, bytes: usize) -> ApiError {
+    pub(crate) fn short_of(&self, bytes: usize) -> ApiError {
         ApiError::overloaded(format!(
             "the gateway holds too much at once: {bytes} bytes more are over its limit of {}",
             self.total
         ))
+    }
+}
+
+/// Room for an answer that is not there yet, or that its client has not taken.
+#[derive(Debug)]
+pub(crate) struct Share {
+    held: Held,
+    bytes: usize,
+    _counted: Counted,
+}
+
+/// One of those among whom memory is shared, until it is dropped.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+/// So much may be taken at once however little is free.
+const WHOLE_BYTES_ALWAYS: usize = 256 << 10;
+/// What is larger leaves this part of all.
+const WHOLE_LEAVES_PART: usize = 8;
+const SHARE_WITHIN: Duration = Duration::from_secs(1);
+const SHARE_PAUSE: Duration = Duration::from_millis(20);
+/// While more than half is free, an answer gets this part of what is above the half.
+const PLENTY_PART: usize = 2;
+/// Of the other half each gets a part that is the smaller, the more there are. The sum of 1/(n + 16) over 4,096 of them, which are
+/// as many as are served at once, is below 6: an eighth of the half stays free for those that write.
+const SCARCE_PART: usize = 7;
+const SCARCE_FROM: usize = 16;
+
+/// What the next answer may take, if so many have a share.
+fn part_of(free: usize, total: usize, shares: usize) -> usize {
+    let half = total / 2;
+    (free.saturating_sub(half) / PLENTY_PART).max(half / (SCARCE_PART * (shares + SCARCE_FROM)))
+}
+
+impl Counted {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Share {
+    /// So many bytes of records may be asked for.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is in it; it counts as a share as long as it lives.
+    pub(crate) fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
+    /// No more than so many bytes are needed.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let more = self.held.bytes().saturating_sub(bytes);
+        drop(self.held.split(more));
     }
 }
 
@@ -95,21 +195,21 @@ impl Held {
 }
 
 /// An answer that holds its memory until the client has taken it: one that reads slowly must not count as served.
-pub(crate) struct HeldBody {
+pub(crate) struct HeldBody<H> {
     bytes: Bytes,
-    _held: Held,
+    _held: H,
 }
 
 /// Small enough that the connection asks for the next piece only once most of the last one left.
 const PIECE_BYTES: usize = 256 << 10;
 
-impl HeldBody {
-    pub(crate) fn of(bytes: impl Into<Bytes>, held: Held) -> Body {
+impl<H: Send + Unpin + 'static> HeldBody<H> {
+    pub(crate) fn of(bytes: impl Into<Bytes>, held: H) -> Body {
         Body::new(Self { bytes: bytes.into(), _held: held })
     }
 }
 
-impl hyper::body::Body for HeldBody {
+impl<H: Unpin> hyper::body::Body for HeldBody<H> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -162,6 +262,8 @@ pub(crate) struct Whole {
 
 /// Nothing of a body for so long means that the client is gone or wants to be a burden.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// So does one that comes slower than this, in bytes a second, once that time is over: byte by byte it would be here for months.
+const BODY_RATE_MIN: u64 = 1_000;
 
 impl FromRequest<Arc<App>> for Whole {
     type Rejection = ApiError;
@@ -213,15 +315,21 @@ async fn read_whole(
     // What is announced is only a claim: memory is taken as the bytes come.
     let mut bytes = BytesMut::new();
     let mut held: Option<Held> = None;
+    let begun = Instant::now();
     loop {
-        let chunk = match tokio::time::timeout(BODY_SILENCE_MAX, chunks.next()).await {
+        let silent = Instant::now() + BODY_SILENCE_MAX;
+        let slow = begun + BODY_SILENCE_MAX + Duration::from_secs(bytes.len() as u64 / BODY_RATE_MIN);
+        let chunk = match tokio::time::timeout_at(silent.min(slow), chunks.next()).await {
             Ok(None) => break,
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(error))) => {
                 return Err(ApiError::bad_request(format!("the body broke off: {error}")));
             }
             Err(_) => {
-                let message = format!("nothing of the body came for {} s", BODY_SILENCE_MAX.as_secs());
+                let message = format!(
+                    "nothing of the body came for {} s, or it came slower than {BODY_RATE_MIN} bytes a second",
+                    BODY_SILENCE_MAX.as_secs()
+                );
                 return Err(ApiError::plain(StatusCode::REQUEST_TIMEOUT, message));
             }
         };
@@ -298,6 +406,34 @@ mod tests {
         assert_eq!(read(10, Some(10)).await, Ok(10));
         assert_eq!(read(11, None).await.unwrap_err().code, 413);
         assert_eq!(read(1, Some(1 << 40)).await.unwrap_err().code, 413);
+    }
+
+    /// Eight megabytes, of which a byte came every half second, were waited for for weeks.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_is_given_up() {
+        let bytes = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let begun = Instant::now();
+        let mut body = Body::from_stream(bytes).into_data_stream();
+        let error = read_whole(&mut body, Some(8 << 20), 16 << 20, &Memory::new(100)).await.unwrap_err();
+        assert_eq!((error.code, begun.elapsed().as_secs()), (408, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_take_nothing_the_next_one_gets_something() {
+        let memory = Memory::new(256 << 20);
+        let mut all = Vec::new();
+        for n in 0..4_096 {
+            let share = memory.share(64 << 20, 4).await.unwrap();
+            assert!(share.bytes() >= if n < 600 { 4 << 10 } else { 1 << 10 }, "{n}: {}", share.bytes());
+            all.push(share);
+        }
+        assert!(all[0].bytes() >= 16 << 20, "the first one has {}", all[0].bytes());
+        assert!(memory.try_take(16 << 20).is_ok(), "and who writes, too");
+        all.clear();
+        assert_eq!(memory.share(64 << 20, 4).await.unwrap().bytes(), 16 << 20);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ApiError,
-    limits::{Held, HeldBody, Memory},
+    limits::{Held, HeldBody, Memory, Share},
     negotiate::Embedded,
     reader::ReadError,
     v2::embedded::Out,
@@ -24,6 +24,8 @@ pub(crate) struct Page {
     json: Vec<u8>,
     records: usize,
     held: Option<Held>,
+    /// The room that it has. Without it takes whatever it needs, or is refused.
+    share: Option<Share>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -60,18 +62,22 @@ impl Page {
         self.records
     }
 
+    /// One that ends where its room does, but not before its first record.
+    pub(crate) fn within(share: Share) -> Self {
+        Self { share: Some(share), ..Self::default() }
+    }
+
     /// Adds records of one partition, in order. One that cannot be shown in this form ends them before its turn: so many were
-    /// added, and why not more.
+    /// added, and why not more. Fewer are added, too, when there is no more room.
     pub(crate) async fn add(
         mut self,
         memory: &Memory,
         form: Embedded,
         (topic, partition): (&TopicName, PartitionIndex),
-        records: Vec<Record>,
+        mut records: Vec<Record>,
     ) -> Result<(Self, usize, Option<ReadError>), ApiError> {
+        let mut more = self.room(memory, &mut records)?;
         let bytes: usize = records.iter().map(embedded_bytes).sum();
-        // The records and the answer are there at the same time for a moment.
-        let mut more = memory.try_take((2 * bytes).max(2))?;
         let topic = topic.clone();
         let write = move || {
             let (added, why) = self.write(form, &topic, partition, &records);
@@ -89,6 +95,36 @@ impl Page {
             None => page.held = Some(more),
         }
         Ok((page, added, why))
+    }
+
+    /// For these, or for as many of them as there is room for. The records and the answer are there at the same time for a moment.
+    fn room(&mut self, memory: &Memory, records: &mut Vec<Record>) -> Result<Held, ApiError> {
+        let needed = |records: &[Record]| (2 * records.iter().map(embedded_bytes).sum::<usize>()).max(2);
+        let wanted = needed(records);
+        let Some(share) = &mut self.share else {
+            return memory.try_take_whole(wanted);
+        };
+        if share.held().bytes() < wanted
+            && let Some(more) = memory.try_take_spare(wanted - share.held().bytes())
+        {
+            share.held().merge(more);
+        }
+        let mut room = share.held().bytes();
+        let fitting = records.iter().take_while(|record| {
+            let needed = 2 * embedded_bytes(record);
+            let fits = needed <= room;
+            room = room.saturating_sub(needed);
+            fits
+        });
+        let fitting = fitting.count();
+        let first = usize::from(self.records == 0);
+        records.truncate(fitting.max(first));
+        let wanted = needed(records);
+        if share.held().bytes() < wanted {
+            let more = memory.try_take(wanted - share.held().bytes())?;
+            share.held().merge(more);
+        }
+        share.held().split(wanted).ok_or_else(|| memory.short_of(wanted))
     }
 
     fn write(
@@ -115,13 +151,17 @@ impl Page {
         (records.len(), None)
     }
 
-    /// The whole array. The memory is held until the client has taken it.
-    pub(crate) fn into_json(mut self) -> (Bytes, Option<Held>) {
+    /// The whole array. The memory is held until the client has taken it, and counts as a share until then.
+    pub(crate) fn into_json(mut self) -> (Bytes, Option<(Held, Option<Share>)>) {
         if self.records == 0 {
             self.json.push(b'[');
         }
         self.json.push(b']');
-        (self.json.into(), self.held)
+        if let Some(share) = &mut self.share {
+            share.shrink(0);
+        }
+        let share = self.share;
+        (self.json.into(), self.held.map(|held| (held, share)))
     }
 
     pub(crate) fn into_body(self) -> Body {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::{Offset, TopicName};
 use records::{BatchError, Record, check_batches, decode_records};
-use rpc::WatchedImage;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use wire::{ResponseError, messages::FetchResponse};
 
 use crate::{
+    App,
     fetch_request::{Part, fetch_request},
     leader::{Asked, Nodes, at_leader},
+    limits::Share,
     routing::{Route, RouteError, Target},
 };
 
@@ -33,6 +33,8 @@ pub(crate) enum ReadError {
     Refused(ResponseError),
     #[error("the partition's leader sent what is no record batch: {0}")]
     Corrupt(String),
+    #[error("{0}")]
+    Full(String),
     #[error(
         "the {part} at offset {offset} of {topic}-{partition} is not JSON ({reason}); read it as \
          application/vnd.kafka.binary.v2+json"
@@ -68,33 +70,39 @@ const BATCH_BYTES_MAX: usize = 128 << 20;
 /// What takes longer to decode than a task may hold up the others.
 const INLINE_BYTES_MAX: usize = 1 << 20;
 
-/// Reads records from the offset on, at least one if there is one, however large.
-pub(crate) async fn read(
-    nodes: &Nodes,
-    image: &WatchedImage,
-    stopping: &CancellationToken,
-    read: &Read,
-) -> Result<Vec<Record>, ReadError> {
+/// A record is there as it came and as it is shown, which is about two and two thirds of it (see [`crate::page`]).
+const COST: usize = 4;
+/// What is asked for of a leader that has nothing yet: whoever waits holds no memory, and so must bring little.
+const WAITING_BYTES: usize = 64 << 10;
+
+/// Reads records from the offset on, at least one if there is one, however large; and the room that there is for them.
+pub(crate) async fn read(app: &App, read: &Read) -> Result<(Vec<Record>, Share), ReadError> {
     let deadline = Instant::now() + read.wait;
     let mut at = read.offset;
     // The first look does not wait, so that what is there costs no connection of its own.
     let mut waiting = false;
     loop {
-        let fetched = at_leader(image, read.target, |route| {
+        let looked = match waiting {
+            false => Some(app.memory.share(read.bytes_max, COST).await?),
+            true => None,
+        };
+        let bytes_max = looked.as_ref().map_or(WAITING_BYTES.min(read.bytes_max), Share::bytes);
+        let fetched = at_leader(&app.image, read.target, |route| {
             let left = deadline.saturating_duration_since(Instant::now());
-            fetch(nodes, read, at, if waiting { left } else { Duration::ZERO }, route)
+            fetch(&app.nodes, read, at, bytes_max, if waiting { left } else { Duration::ZERO }, route)
         });
         let bytes = tokio::select! {
             fetched = fetched => fetched?,
             // A poll that waits for records must not hold the shutdown up.
-            () = stopping.cancelled(), if waiting => return Ok(Vec::new()),
+            () = app.stopping.cancelled(), if waiting => return Ok((Vec::new(), app.memory.share(1, 1).await?)),
         };
-        let decoded = decode_aside(bytes, at, read.bytes_max).await?;
-        if !decoded.records.is_empty() {
-            return Ok(decoded.records);
-        }
-        if Instant::now() >= deadline || stopping.is_cancelled() {
-            return Ok(Vec::new());
+        let share = match looked {
+            Some(share) => share,
+            None => app.memory.share(read.bytes_max.min(bytes.len().max(1)), COST).await?,
+        };
+        let decoded = decode_aside(bytes, at, share.bytes()).await?;
+        if !decoded.records.is_empty() || Instant::now() >= deadline || app.stopping.is_cancelled() {
+            return Ok((decoded.records, share));
         }
         // Batches without a record for us are passed over; with none at all it is time to wait.
         waiting = decoded.next <= at;
@@ -102,7 +110,14 @@ pub(crate) async fn read(
     }
 }
 
-async fn fetch(nodes: &Nodes, read: &Read, offset: Offset, wait: Duration, route: Route) -> Asked<Bytes> {
+async fn fetch(
+    nodes: &Nodes,
+    read: &Read,
+    offset: Offset,
+    bytes_max: usize,
+    wait: Duration,
+    route: Route,
+) -> Asked<Bytes> {
     let part = Part {
         topic: read.target.topic,
         name: &read.topic,
@@ -110,7 +125,7 @@ async fn fetch(nodes: &Nodes, read: &Read, offset: Offset, wait: Duration, route
         leader_epoch: route.leader_epoch,
         offset,
     };
-    let request = fetch_request([part], wait, 1, read.bytes_max);
+    let request = fetch_request([part], wait, 1, bytes_max);
     match nodes.call(&route.address, request, wait).await {
         Ok(answer) => records_of(answer, read, offset),
         Err(error) => error.into(),

@@ -182,6 +182,41 @@ async fn a_slow_reader_holds_little() {
     assert!(gateway.app.memory.try_take(memory).is_ok(), "all is given back");
 }
 
+/// Memory was taken once a leader had answered, so that any number of answers could be on their way, and those that were never
+/// taken left nothing to anybody.
+#[tokio::test]
+async fn readers_that_take_nothing_leave_room_for_the_others() {
+    let gateway = Gateway::start().await;
+    gateway.log.write(0, (0..240).map(|_| Bytes::from(format!("\"{}\"", "x".repeat(50_000)))));
+    let read = async |bytes_max: usize| {
+        let uri = format!("/topics/orders/partitions/0/records?offset=0&max_bytes={bytes_max}");
+        let request = Request::get(uri).header(header::ACCEPT, "application/vnd.kafka.binary.v2+json");
+        gateway.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let memory = LimitSettings::default().memory_bytes_max;
+    let mut never_taken = Vec::new();
+    for n in 0..60 {
+        let answer = read(16 << 20).await;
+        assert_eq!(answer.status(), 200, "reader {n}");
+        never_taken.push(answer);
+    }
+    let sent = gateway.log.sent_bytes.load(Ordering::Relaxed);
+    assert!(sent < memory, "{sent} bytes were asked for");
+    let mut tails = Vec::new();
+    for _ in 0..60 {
+        let mut tail = gateway.tail("from=earliest&partition=0").await;
+        tail.body.next().await.unwrap().unwrap();
+        tail.body.next().await.unwrap().unwrap();
+        tails.push(tail);
+    }
+    let answer = read(1_000).await;
+    assert_eq!(answer.status(), 200);
+    assert!(hyper::body::Body::size_hint(answer.body()).exact().unwrap() > 50_000, "a whole record");
+    assert!(gateway.app.memory.try_take(16 << 20).is_ok(), "and writers have room, too");
+    drop((never_taken, tails, answer));
+    assert!(gateway.app.memory.try_take(memory).is_ok(), "all is given back");
+}
+
 #[tokio::test]
 async fn who_takes_no_events_is_told_that_there_is_nothing_else() {
     let gateway = Gateway::start().await;

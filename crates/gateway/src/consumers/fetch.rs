@@ -37,6 +37,11 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// How many leaders are asked for these.
+pub(super) fn leaders(image: &Image, wanted: &[From]) -> usize {
+    by_leader(image, wanted).len()
+}
+
 /// Reads each partition once, without waiting for anything. The answers stand in the order of `wanted`.
 pub(super) async fn read(app: &App, image: &Image, wanted: &[From], bytes_max: usize) -> Vec<Found> {
     let mut found = vec![Found::Nothing; wanted.len()];

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     App,
-    limits::Memory,
+    limits::{Memory, Share},
     negotiate::Embedded,
     page::Page,
     reader::{self, Read, ReadError},
@@ -43,6 +43,8 @@ pub(crate) struct Polled {
 
 /// A consumer that has nothing to read asks so often whether it has by now.
 const IDLE_PAUSE: Duration = Duration::from_millis(200);
+/// What a byte of records takes when it is shown, see [`crate::page`], beside what each leader sends.
+const SHOWN_COST: usize = 3;
 
 /// A record that cannot be shown in the consumer's form ends what is delivered of its partition; if there is nothing else, it is
 /// the error.
@@ -160,7 +162,8 @@ async fn read_some(
     let mut has_come = false;
     loop {
         let image = app.image.load();
-        let found = fetch::read(app, &image, &from, bytes_max).await;
+        let share = app.memory.share(bytes_max, SHOWN_COST + fetch::leaders(&image, &from)).await?;
+        let found = fetch::read(app, &image, &from, share.bytes()).await;
         let is_out = |(_, found): &(&From, &Found)| **found == Found::OutOfRange;
         let out: Vec<TopicPlace> =
             from.iter().zip(&found).filter(is_out).map(|(from, _)| from.place).collect();
@@ -174,11 +177,15 @@ async fn read_some(
         // Where reading begins is written down before anything is waited for, or it would begin anew if this gateway dies.
         if is_enough || is_over || !began.is_empty() {
             let found = from.iter().zip(found);
-            let read = shown(&app.memory, found, embedded(begun.options.format), bytes_max, began).await?;
+            let form = embedded(begun.options.format);
+            let read = shown(&app.memory, share, found, form, began).await?;
             if is_over || !read.delivered.is_empty() || !read.began.is_empty() {
                 return Ok(read);
             }
             began = read.began;
+        } else {
+            // Nobody holds memory while there is nothing.
+            drop(share);
         }
         has_come = tokio::select! {
             has_come = fetch::wait(app, &image, &from, bytes_min, until) => has_come,
@@ -210,16 +217,16 @@ fn embedded(format: RecordFormat) -> Embedded {
     }
 }
 
-/// The records of what was found, up to `bytes_max` of them, but at least one.
+/// The records of what was found, as many as there is room for, but at least one.
 async fn shown<'a>(
     memory: &Memory,
+    share: Share,
     found: impl Iterator<Item = (&'a From, Found)>,
     form: Embedded,
-    bytes_max: usize,
     began: Vec<(TopicPlace, Offset)>,
 ) -> Result<ReadSome, ConsumerError> {
-    let mut read = ReadSome { began, ..Default::default() };
-    let mut left = bytes_max;
+    let mut left = share.bytes();
+    let mut read = ReadSome { began, page: Page::within(share), ..Default::default() };
     let mut not_shown = None;
     for (from, found) in found {
         let Found::Batches(bytes) = found else { continue };
@@ -252,7 +259,7 @@ async fn shown<'a>(
     }
 }
 
-/// The same records again, as far as they are still there.
+/// The same records again, as far as they are still there: all of them, since the next poll acknowledges them all.
 async fn replay(
     app: &App,
     ranges: &[Range],
@@ -275,7 +282,7 @@ async fn replay(
                 wait: Duration::ZERO,
                 bytes_max: bytes_max.max(1),
             };
-            let more = match reader::read(&app.nodes, &app.image, &app.stopping, &read).await {
+            let (more, _) = match reader::read(app, &read).await {
                 // The retention took them.
                 Err(ReadError::OutOfRange { .. }) => break,
                 more => more?,
@@ -318,7 +325,8 @@ mod tests {
     async fn delivered(found: Vec<Found>, bytes_max: usize) -> Result<Vec<(i32, i64)>, ConsumerError> {
         let wanted: Vec<From> = (0..).map(from).take(found.len()).collect();
         let memory = Memory::new(1 << 20);
-        let read = shown(&memory, wanted.iter().zip(found), Embedded::Json, bytes_max, Vec::new()).await?;
+        let share = memory.share(bytes_max, 1).await.unwrap();
+        let read = shown(&memory, share, wanted.iter().zip(found), Embedded::Json, Vec::new()).await?;
         Ok(read.delivered.iter().map(|range| (range.place.partition.0, range.to.0)).collect())
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     App,
-    limits::Held,
+    limits::Share,
     offsets::ends,
     reader::{ReadError, decode_aside, payload_bytes},
     routing::{RouteError, Target, route},
@@ -35,7 +35,7 @@ pub(crate) enum News {
         partition: PartitionIndex,
         records: Vec<Record>,
         /// The memory that they take.
-        held: Held,
+        share: Share,
     },
     /// What should have come next is not there: it was deleted by its age, or was lost.
     Gap { partition: PartitionIndex, from: Offset, to: Offset },
@@ -63,8 +63,8 @@ pub(crate) struct Tail {
 
 type Plan = BTreeMap<String, Vec<(PartitionIndex, LeaderEpoch)>>;
 
-/// How long an answer waits for memory to be written in.
-const MEMORY_WITHIN: Duration = Duration::from_secs(30);
+/// A record is held as it came, and once more in the piece that is being written.
+const COST: usize = 2;
 
 /// What comes first of: an answer, a change of the metadata, the end of a silence, the end.
 enum Event {
@@ -164,7 +164,7 @@ impl Tail {
         self.answers += 1;
         let Answered { answer, held, has_waited } = answered;
         let taken = match answer {
-            Ok(answer) => self.read(answer, held).await?,
+            Ok(answer) => self.read(answer).await?,
             Err(transport::CallError::Unsupported { .. }) => {
                 return Err(ReadError::Refused(ResponseError::UnsupportedVersion));
             }
@@ -173,6 +173,8 @@ impl Tail {
                 Taken { failed: true, bytes: 0 }
             }
         };
+        // What was held for what came is held by what was kept of it.
+        drop(held);
         if let Some(leader) = self.leaders.get_mut(address) {
             // A node that is about to stop answers at once, with nothing.
             match taken.failed || (taken.bytes == 0 && !has_waited) {
@@ -183,7 +185,7 @@ impl Tail {
         Ok(())
     }
 
-    async fn read(&mut self, answer: FetchResponse, mut held: Option<Held>) -> Result<Taken, ReadError> {
+    async fn read(&mut self, answer: FetchResponse) -> Result<Taken, ReadError> {
         let mut taken = Taken { failed: is_retriable(answer.error_code)?, bytes: 0 };
         // However much the answer decompresses to, no more than this is kept of it; the rest is asked for again.
         let mut left = LOOK_BYTES;
@@ -197,7 +199,7 @@ impl Tail {
             } else if left > 0 {
                 let bytes = of_partition.records.unwrap_or_default();
                 taken.bytes += bytes.len();
-                left = left.saturating_sub(self.keep(partition, from, bytes, left, &mut held).await?);
+                left = left.saturating_sub(self.keep(partition, from, bytes, left).await?);
             }
         }
         Ok(taken)
@@ -210,25 +212,17 @@ impl Tail {
         from: Offset,
         bytes: Bytes,
         bytes_max: usize,
-        held: &mut Option<Held>,
     ) -> Result<usize, ReadError> {
-        let decoded = decode_aside(bytes, from, bytes_max).await?;
+        let mut share = self.app.memory.share(bytes_max.min(bytes.len().max(1)), COST).await?;
+        let decoded = decode_aside(bytes, from, bytes_max.min(share.bytes())).await?;
         self.at.offsets.insert(partition, decoded.next);
         if decoded.records.is_empty() {
             return Ok(0);
         }
         self.served.insert(partition, self.answers);
         let kept = decoded.records.iter().map(payload_bytes).sum::<usize>();
-        let takes = (kept + decoded.records.len() * size_of::<Record>()).max(1);
-        let held = match held.as_mut().filter(|held| held.bytes() > takes).and_then(|held| held.split(takes))
-        {
-            Some(part) => part,
-            None => {
-                let more = self.app.memory.take(takes, MEMORY_WITHIN).await;
-                more.map_err(|e| ReadError::Unavailable(e.message))?
-            }
-        };
-        self.ready.push_back(News::Records { partition, records: decoded.records, held });
+        share.shrink((kept + decoded.records.len() * size_of::<Record>()).max(1));
+        self.ready.push_back(News::Records { partition, records: decoded.records, share });
         Ok(kept)
     }
 

@@ -43,7 +43,7 @@ fn max_bytes_default() -> usize {
     1 << 20
 }
 
-/// Records from an offset on. The memory that the answer takes is counted once it is there: a request that waits holds none.
+/// Records from an offset on. The more answers wait to be taken by their clients, the fewer are in the next one; a request that waits for records holds no memory.
 #[utoipa::path(
     get,
     path = "/topics/{topic}/partitions/{partition}/records",
@@ -74,17 +74,18 @@ pub(crate) async fn records(
         bytes_max: wanted.max_bytes.clamp(1, BYTES_MAX),
     };
     let app = &at.app;
-    let records = match reader::read(&app.nodes, &app.image, &app.stopping, &read).await {
+    let (records, share) = match reader::read(app, &read).await {
         Err(ReadError::OutOfRange { offset, .. }) => return Err(at.out_of_range(offset).await),
-        records => records?,
+        read => read?,
     };
-    metrics::counter!("anabranch_gateway_records_read_total").increment(records.len() as u64);
-    let page = Page::default().add(&app.memory, form, (&read.topic, read.target.partition), records).await?;
+    let page = Page::within(share);
+    let page = page.add(&app.memory, form, (&read.topic, read.target.partition), records).await?;
     let page = match page {
         // Nothing before it is withheld.
         (_, 0, Some(error)) => return Err(error.into()),
         (page, _, _) => page,
     };
+    metrics::counter!("anabranch_gateway_records_read_total").increment(page.records() as u64);
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))];
     Ok((content_type, page.into_body()).into_response())
 }

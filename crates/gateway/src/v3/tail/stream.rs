@@ -7,7 +7,7 @@ use records::Record;
 use super::{event, query::Format};
 use crate::{
     ApiError,
-    limits::{Held, InFlight},
+    limits::{InFlight, Share},
     tail::{News, Position, Tail},
 };
 
@@ -27,7 +27,7 @@ pub(super) struct Events {
 struct Writing {
     partition: PartitionIndex,
     records: std::vec::IntoIter<Record>,
-    _held: Held,
+    _share: Share,
 }
 
 enum State {
@@ -61,9 +61,9 @@ impl Events {
                 return Some(piece);
             }
             match self.tail.next(QUIET).await {
-                Ok(News::Records { partition, records, held }) => {
+                Ok(News::Records { partition, records, share }) => {
                     metrics::counter!("anabranch_gateway_records_read_total").increment(records.len() as u64);
-                    self.writing = Some(Writing { partition, records: records.into_iter(), _held: held });
+                    self.writing = Some(Writing { partition, records: records.into_iter(), _share: share });
                 }
                 Ok(News::Gap { partition, from, to }) => {
                     self.sent.offsets.insert(partition, to);
