@@ -54,8 +54,8 @@ create lines 2 1
 for n in $(seq 20); do
   printf '{"value":{"type":"JSON","data":{"n":%d}},"headers":[{"name":"h","value":"eA=="}]}' "$n"
 done | curl -sf -o /dev/null "$rest/v3/clusters/$CLUSTER/topics/orders/records" -H 'Content-Type: application/json' --data-binary @-
-printf 'a\nb\nc\n' | kcat -b "$kafka" -P -t lines
-kcat -b "$kafka" -G readers -X auto.offset.reset=earliest -c 3 lines >/dev/null 2>&1
+printf 'a\nb\nc\n' | timeout 60 kcat -b "$kafka" -P -t lines
+timeout 60 kcat -b "$kafka" -G readers -X auto.offset.reset=earliest -c 3 lines >/dev/null 2>&1
 # A consumer that shares and one by hand, which may be told other things; and one that stays with what it has.
 consumer() { # group, what it is told, of what
   local at="$rest/consumers/$1" options='{"name":"one","auto.offset.reset":"earliest","consumer.request.timeout.ms":50}'
