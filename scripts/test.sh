@@ -25,7 +25,8 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 step "layers"
 cargo run --quiet --locked -p xtask -- layers
 step "building"
-cargo build --workspace --bins --locked
+# With the tests, or the dependencies would be built twice: what only tests need changes their features.
+cargo build --workspace --bins --tests --locked
 step "tests"
 cargo test --workspace --locked
 step "all passed"

@@ -84,6 +84,7 @@ impl ApiError {
     }
 
     pub(crate) fn key_reused(message: impl Into<String>) -> Self {
+        let message = format!("Error: 42209 : {}", message.into());
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, 42209, message)
     }
 

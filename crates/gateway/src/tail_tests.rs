@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use settings::LimitSettings;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::{
     fixture::{self, CLUSTER},

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fill::{ends, fill},
-    kafka_life::KafkaLife,
-    kills::kill_gateways,
+    kafka_life::{self, KafkaLife},
+    kills::{KILLS, kill_gateways},
     ledger::Ledger,
     proxy::Proxy,
-    rest_life::{Life, Shared},
+    rest_life::{self, CUT_OFF, Life, Shared},
     tally::Tally,
     watch::watch,
 };
@@ -206,8 +206,8 @@ async fn progress(ledger: &Ledger, tally: &Tally, begun: Instant, records: i64) 
              {} faults",
             begun.elapsed().as_secs_f64(),
             ledger.committed_records(),
-            tally.of("kills"),
-            tally.of("polls cut off on purpose"),
+            tally.of(KILLS),
+            tally.of(CUT_OFF),
             tally.beginning("lost:"),
             tally.beginning("status 5"),
             ledger.fault_count(),
@@ -226,6 +226,20 @@ fn panicked(cluster: &Cluster) -> Option<String> {
     })
 }
 
+impl Options {
+    /// What was to happen and did not, without which the run proves nothing.
+    fn unproven(&self, tally: &Tally) -> Vec<String> {
+        let wanted = [
+            (self.kill_every_ms > 0, KILLS),
+            (self.rest_consumers > 0 && self.cut_off > 0.0, CUT_OFF),
+            (self.rest_consumers > 0, rest_life::RECORDS),
+            (self.kafka_consumers > 0, kafka_life::RECORDS),
+        ];
+        let missing = wanted.into_iter().filter(|(is_wanted, what)| *is_wanted && tally.of(what) == 0);
+        missing.map(|(_, what)| format!("there were no {what}")).collect()
+    }
+}
+
 impl Outcome {
     fn report(&self, options: &Options, given: &[Vec<u64>; 2]) -> anyhow::Result<()> {
         // What a client cannot act on is an error of ours.
@@ -233,6 +247,7 @@ impl Outcome {
         if errors > 0 {
             self.ledger.fault(format!("{errors} answers with status 500"));
         }
+        options.unproven(&self.tally).into_iter().for_each(|what| self.ledger.fault(what));
         let (missing, repeated) = self.ledger.missing_and_repeated();
         let uncommitted = self.ledger.uncommitted();
         let (delivered, again) = self.ledger.counts();
@@ -251,7 +266,7 @@ impl Outcome {
         println!("  {:>9.1}  seconds, {:.0} records/s", self.seconds, delivered as f64 / self.seconds);
         println!(
             "  {:>9}  kills; ready again after {:.0} ms (median), {:.0} ms (most)",
-            self.tally.of("kills"),
+            self.tally.of(KILLS),
             percentile(&self.restarts_ms, 0.5),
             percentile(&self.restarts_ms, 1.0)
         );
@@ -262,5 +277,36 @@ impl Outcome {
         println!("{}", if is_kept { "PASS" } else { "FAIL" });
         ensure!(is_kept, "a promise was not kept");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_run_in_which_nothing_happened_proves_nothing() {
+        let unproven = |arguments: &[&str], happened: &[&str]| {
+            let tally = Tally::default();
+            happened.iter().for_each(|what| tally.count(*what));
+            let arguments = [&["proof"], arguments].concat();
+            Arguments::try_parse_from(arguments).unwrap_or_else(|e| panic!("{e}")).options.unproven(&tally)
+        };
+        let all = [KILLS, CUT_OFF, rest_life::RECORDS, kafka_life::RECORDS];
+        assert_eq!(unproven(&[], &all), [""; 0]);
+        for missing in all {
+            let happened = all.into_iter().filter(|what| *what != missing).collect::<Vec<_>>();
+            assert_eq!(unproven(&[], &happened), [format!("there were no {missing}")]);
+        }
+        let without = ["--kill-every-ms", "0", "--kafka-consumers", "0", "--cut-off", "0"];
+        assert_eq!(unproven(&without, &[rest_life::RECORDS]), [""; 0]);
     }
 }

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -32,8 +33,9 @@ pub(super) struct Good {
     pub(super) reads: Served,
     pub(super) polls: Served,
     pub(super) tally: Tally,
-    pub(super) written: AtomicU64,
-    pub(super) polled: AtomicU64,
+    /// Acknowledged, by partition and offset.
+    written: Mutex<BTreeSet<(i64, i64)>>,
+    polled: Mutex<BTreeSet<(i64, i64)>>,
     client: reqwest::Client,
     base: String,
     topic: String,
@@ -60,8 +62,8 @@ impl Good {
             reads: Served::default(),
             polls: Served::default(),
             tally: Tally::default(),
-            written: AtomicU64::new(0),
-            polled: AtomicU64::new(0),
+            written: Mutex::default(),
+            polled: Mutex::default(),
             client,
             base: rest.url(""),
             topic: topic.to_owned(),
@@ -69,6 +71,16 @@ impl Good {
             last: (0..partitions).map(|_| Mutex::default()).collect(),
             next: AtomicI64::new(0),
         }
+    }
+
+    pub(super) fn written(&self) -> usize {
+        self.written.lock().unwrap().len()
+    }
+
+    /// How many records were acknowledged and never came.
+    pub(super) fn unpolled(&self) -> usize {
+        let polled = self.polled.lock().unwrap();
+        self.written.lock().unwrap().difference(&polled).count()
     }
 
     /// So many writes and reads a second until the token is cancelled, whether answers come or not.
@@ -132,7 +144,7 @@ impl Good {
         let Came::Answered(answer) = self.ask(&self.writes, "write", request).await else { return };
         match answer["offsets"][0]["offset"].as_i64() {
             Some(offset) => {
-                self.written.fetch_add(1, Ordering::Relaxed);
+                self.written.lock().unwrap().insert((partition, offset));
                 *self.last[partition as usize].lock().unwrap() = Some((offset, number));
             }
             None => {
@@ -161,8 +173,7 @@ impl Good {
         loop {
             if stop.is_cancelled() {
                 let since = *after.get_or_insert_with(Instant::now);
-                let is_all = self.polled.load(Ordering::Relaxed) >= self.written.load(Ordering::Relaxed);
-                if is_all || since.elapsed() > ANSWER_MAX {
+                if self.unpolled() == 0 || since.elapsed() > ANSWER_MAX {
                     return;
                 }
             }
@@ -173,8 +184,9 @@ impl Good {
                 .header("x-request-id", polls.to_string());
             match self.ask(&self.polls, "poll", request).await {
                 Came::Answered(answer) => {
-                    let records = answer.as_array().map_or(0, Vec::len);
-                    self.polled.fetch_add(records as u64, Ordering::Relaxed);
+                    let records = answer.as_array().into_iter().flatten();
+                    let place = |of: &Value| Some((of["partition"].as_i64()?, of["offset"].as_i64()?));
+                    self.polled.lock().unwrap().extend(records.filter_map(place));
                     polls += 1;
                 }
                 Came::Refused | Came::Failed => tokio::time::sleep(Duration::from_millis(200)).await,

@@ -28,6 +28,8 @@ pub(super) struct KafkaLife {
     pub(super) stop: CancellationToken,
 }
 
+/// What is counted of all members.
+pub(super) const RECORDS: &str = "records to Kafka consumers";
 /// It commits after so many records, or so long.
 const COMMIT_RECORDS: u32 = 50;
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
@@ -108,6 +110,7 @@ impl KafkaLife {
                 None => {}
                 Some(Ok(message)) => {
                     let value = String::from_utf8_lossy(message.payload().unwrap_or_default());
+                    tally.count(RECORDS);
                     ledger.arrived(message.partition(), message.offset(), &value);
                     let next = message.offset() + 1;
                     consumer.context().done.lock().unwrap().insert(message.partition(), next);

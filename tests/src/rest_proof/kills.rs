@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::tally::Tally;
 use crate::Cluster;
 
+/// What is counted of all kills.
+pub(super) const KILLS: &str = "kills";
 const READY_MAX: Duration = Duration::from_secs(20);
 
 /// Kills one of the gateways, and starts it again at once, again and again until the token is cancelled; the cluster, and how
@@ -34,7 +36,7 @@ pub(super) async fn kill_gateways(
         let begun = Instant::now();
         cluster.kill(&name);
         cluster.start_one(&name);
-        tally.count("kills");
+        tally.count(KILLS);
         let url = cluster.rest(chosen).url("/readyz");
         while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
             assert!(begun.elapsed() < READY_MAX, "{name} is not ready again");

@@ -86,6 +86,9 @@ struct Got {
     value: String,
 }
 
+/// What is counted of all REST consumers.
+pub(super) const RECORDS: &str = "records to REST consumers";
+pub(super) const CUT_OFF: &str = "polls cut off on purpose";
 const PAUSE: Duration = Duration::from_millis(50);
 /// An answer that does not come for so long, however often it is asked for, is a hang.
 const HANG: Duration = Duration::from_secs(60);
@@ -101,6 +104,7 @@ impl Life {
         self.begin().await;
         while !self.shared.stop.is_cancelled() {
             let Some(got) = self.poll().await else { continue };
+            self.shared.tally.add(RECORDS, got.len() as u64);
             for record in &got {
                 self.shared.ledger.arrived(record.partition, record.offset, &record.value);
             }
@@ -192,7 +196,7 @@ impl Life {
         loop {
             let answer = match self.random.f64() < self.shared.cut_off {
                 true => {
-                    self.shared.tally.count("polls cut off on purpose");
+                    self.shared.tally.count(CUT_OFF);
                     self.http.cut_off(&path, &headers, &mut self.random).await;
                     None
                 }

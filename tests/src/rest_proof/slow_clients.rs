@@ -128,7 +128,7 @@ async fn serve(
             begun.elapsed().as_secs_f64(),
             hostiles.map_or(0, |hostiles| hostiles.closed.lock().unwrap().len()),
             mib(resident_bytes(pid)),
-            good.written.load(Ordering::Relaxed),
+            good.written(),
             good.all(|served| &served.refused),
             good.all(|served| &served.failed),
         );
@@ -214,7 +214,7 @@ fn report(
     let mut wrong = Vec::new();
     for (phase, good) in phases {
         let (answered, refused) = (good.answered(), good.all(|served| &served.refused));
-        let (written, polled) = (good.written.load(Ordering::Relaxed), good.polled.load(Ordering::Relaxed));
+        let (written, unpolled) = (good.written(), good.unpolled());
         let failed = good.all(|served| &served.failed);
         if failed > 0 {
             wrong.push(format!("{failed} requests failed {phase}"));
@@ -222,12 +222,16 @@ fn report(
         if refused * 100 > answered {
             wrong.push(format!("{refused} requests were refused {phase}, and {answered} answered"));
         }
-        if polled < written {
-            wrong.push(format!("{written} records were written {phase}, and {polled} polled"));
+        if unpolled > 0 || written == 0 {
+            wrong
+                .push(format!("{written} records were written {phase}, and {unpolled} of them never polled"));
         }
         print!("{}", good.tally);
     }
     print!("{}", hostiles.tally);
+    if most_open * 10 < options.clients * 9 {
+        wrong.push(format!("there were never more than {most_open} hostile clients at once"));
+    }
     if peak > bound {
         wrong.push(format!("the gateway took {:.0} MiB", mib(peak)));
     }

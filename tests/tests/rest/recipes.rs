@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tests::Cluster;
 
-const RECIPES: &str = include_str!("../../crates/gateway/RECIPES.md");
+const RECIPES: &str = include_str!("../../../crates/gateway/RECIPES.md");
 /// Where they have the gateway.
 const ADDRESS: &str = "http://127.0.0.1:8082";
 /// Stands between what two of them print.

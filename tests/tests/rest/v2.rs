@@ -1,4 +1,4 @@
-//! The gateway's REST API on a real cluster.
+//! v2, and what both versions share.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{Method, StatusCode};
