@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::ValueEnum;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,7 +18,7 @@ use super::{http::V2_BINARY, tally::Tally};
 use crate::{Rest, rest_consumer::RestConsumer};
 
 /// What a client does that nobody should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
     /// A header, byte by byte.
     Header,
@@ -86,7 +87,13 @@ fn kind_of(number: usize) -> Kind {
 
 impl Hostiles {
     /// One that was closed comes back at once.
-    pub(super) async fn start(count: usize, rest: &Rest, topic: &str, partitions: usize) -> Self {
+    pub(super) async fn start(
+        count: usize,
+        kinds: &[Kind],
+        rest: &Rest,
+        topic: &str,
+        partitions: usize,
+    ) -> Self {
         let mut hostiles = Self {
             open: Arc::default(),
             closed: Arc::default(),
@@ -95,7 +102,7 @@ impl Hostiles {
             all: JoinSet::new(),
         };
         let cluster = rest.cluster_id().await;
-        for number in 0..count {
+        for number in (0..count).filter(|number| kinds.contains(&kind_of(*number))) {
             let hostile = Hostile {
                 kind: kind_of(number),
                 number,
@@ -119,6 +126,10 @@ impl Hostiles {
             let group = format!("never-reads-{number}");
             RestConsumer::subscribed(rest, &group, "one", topic, json!({"format": "binary"})).await;
         }
+    }
+
+    pub(super) fn all(&self) -> usize {
+        self.begun.len()
     }
 
     /// How many of a kind there are.

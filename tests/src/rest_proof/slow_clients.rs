@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     good::{Good, Served},
-    hostile::{Hostiles, KINDS},
+    hostile::{Hostiles, KINDS, Kind},
 };
 use crate::{
     Cluster, ClusterSpec, KafkaClient, Rest, batch_of,
@@ -28,6 +28,9 @@ pub struct Options {
     /// Hostile ones, at once.
     #[arg(long, default_value_t = 2_000)]
     clients: usize,
+    /// Of them those alone that do this, to see what is whose.
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = KINDS)]
+    kinds: Vec<Kind>,
     /// How long they are there.
     #[arg(long, default_value_t = 90)]
     seconds: u64,
@@ -77,7 +80,7 @@ pub async fn prove(options: &Options) -> anyhow::Result<()> {
     eprintln!("the good client alone, for {} s", options.alone_seconds);
     let (alone, _) = serve(options, &rest, &consumer, pid, options.alone_seconds, None).await;
     eprintln!("and beside {} hostile ones, for {} s", options.clients, options.seconds);
-    let hostiles = Hostiles::start(options.clients, &rest, BIG, PARTITIONS as usize).await;
+    let hostiles = Hostiles::start(options.clients, &options.kinds, &rest, BIG, PARTITIONS as usize).await;
     let (beside, most_open) = serve(options, &rest, &consumer, pid, options.seconds, Some(&hostiles)).await;
     let peak = peak_resident_bytes(pid);
     report(options, &[("alone", &alone), ("beside them", &beside)], &hostiles, most_open, (base, peak))
@@ -160,7 +163,8 @@ fn report(
 ) -> anyhow::Result<()> {
     println!(
         "\n{} hostile clients for {} s, {most_open} of them at once at most\n",
-        options.clients, options.seconds
+        hostiles.all(),
+        options.seconds
     );
     head(&[
         "the good client",
@@ -201,7 +205,7 @@ fn report(
             format!("{:.1}", percentile(&after, 1.0)),
         ]);
     }
-    let bound = base + LIMIT_BYTES + CONNECTION_BYTES * options.clients as u64;
+    let bound = base + LIMIT_BYTES + CONNECTION_BYTES * hostiles.all() as u64;
     println!(
         "\nThe gateway's memory: {:.0} MiB before, {:.0} MiB at most (VmHWM); its limit on what it holds is {:.0} MiB, and with \
          what it had before and {} KiB a connection that makes {:.0} MiB",
@@ -229,7 +233,7 @@ fn report(
         print!("{}", good.tally);
     }
     print!("{}", hostiles.tally);
-    if most_open * 10 < options.clients * 9 {
+    if most_open * 10 < hostiles.all() * 9 {
         wrong.push(format!("there were never more than {most_open} hostile clients at once"));
     }
     if peak > bound {
