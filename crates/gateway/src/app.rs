@@ -10,7 +10,7 @@ use crate::{
     consumers::Coordinators,
     kafka::Backend,
     leader::Nodes,
-    limits::Memory,
+    memory::Memory,
     producer::{Choice, Producer},
 };
 

@@ -8,6 +8,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
@@ -19,12 +20,21 @@ use crate::{
 
 /// What an HTTP/2 connection begins with and no request in HTTP/1.1 does.
 const HTTP2_BEGIN: &[u8] = b"PRI";
+/// What a connection has of a request before it is read, or of answers before they are sent, beside what is counted as held. A
+/// request's header is no longer, nor is the header of its answer.
+const BUFFER_BYTES: usize = 64 << 10;
+/// What the system takes of an answer that it cannot send yet; otherwise, it would take megabytes for a client that reads nothing.
+/// What it has sent and the client has not confirmed is not in this, so a long way costs no speed.
+const UNSENT_BYTES: u32 = 128 << 10;
 /// While less than that came, the socket is looked at again so often.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves the connection until the client ends it, is silent for too long, or the token is cancelled; requests that are
 /// being served then are finished.
 pub(crate) async fn serve(stream: TcpStream, router: Router, header_max: Duration, stop: CancellationToken) {
+    if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(%error, "how much the system takes for a connection could not be limited");
+    }
     let begun = tokio::select! {
         begun = begins_http2(&stream, header_max) => begun,
         () = stop.cancelled() => return,
@@ -88,6 +98,7 @@ async fn serve_http1(
     let connection = conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_max)
+        .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(Taken::new(stream, TAKES_NOTHING_MAX)), service);
     let mut connection = pin!(connection);
     tokio::select! {
@@ -108,6 +119,7 @@ async fn serve_http2(
         .timer(TokioTimer::new())
         .keep_alive_interval(header_max)
         .keep_alive_timeout(header_max)
+        .max_send_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(Taken::new(stream, TAKES_NOTHING_MAX)), service);
     let mut connection = pin!(connection);
     tokio::select! {

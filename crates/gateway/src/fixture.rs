@@ -25,7 +25,7 @@ use crate::{
         fake_node::{Says, in_front_of},
     },
     leader::Nodes,
-    limits::Memory,
+    memory::Memory,
     producer::{Choice, Cluster, Producer},
     router::router,
 };

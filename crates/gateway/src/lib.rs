@@ -18,6 +18,7 @@ mod json_object;
 mod kafka;
 mod leader;
 mod limits;
+mod memory;
 mod negotiate;
 mod offsets;
 mod openapi;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ApiError,
-    limits::{Held, HeldBody, Memory, Share},
+    memory::{Held, Memory, Share, kept},
     negotiate::Embedded,
     reader::ReadError,
     v2::embedded::Out,
@@ -151,8 +151,8 @@ impl Page {
         (records.len(), None)
     }
 
-    /// The whole array. The memory is held until the client has taken it, and counts as a share until then.
-    pub(crate) fn into_json(mut self) -> (Bytes, Option<(Held, Option<Share>)>) {
+    /// The whole array. Its memory is held until the client has taken it, and counts as a share until then.
+    pub(crate) fn into_json(mut self) -> Bytes {
         if self.records == 0 {
             self.json.push(b'[');
         }
@@ -160,15 +160,14 @@ impl Page {
         if let Some(share) = &mut self.share {
             share.shrink(0);
         }
-        let share = self.share;
-        (self.json.into(), self.held.map(|held| (held, share)))
+        match self.held {
+            Some(held) => kept(self.json, (held, self.share)),
+            None => self.json.into(),
+        }
     }
 
     pub(crate) fn into_body(self) -> Body {
-        match self.into_json() {
-            (json, Some(held)) => HeldBody::of(json, held),
-            (json, None) => Body::from(json),
-        }
+        self.into_json().into()
     }
 }
 
@@ -233,7 +232,7 @@ mod tests {
         let added = Page::default().add(&memory, form, (&orders, PartitionIndex(2)), records).await;
         let (page, added, why) = added.unwrap();
         assert_eq!(page.records(), added);
-        (String::from_utf8(page.into_json().0.to_vec()).unwrap(), added, why)
+        (String::from_utf8(page.into_json().to_vec()).unwrap(), added, why)
     }
 
     #[tokio::test]

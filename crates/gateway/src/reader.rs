@@ -12,7 +12,7 @@ use crate::{
     App,
     fetch_request::{Part, fetch_request},
     leader::{Asked, Nodes, at_leader},
-    limits::Share,
+    memory::{Cost, Share},
     routing::{Route, RouteError, Target},
 };
 
@@ -71,7 +71,8 @@ const BATCH_BYTES_MAX: usize = 128 << 20;
 const INLINE_BYTES_MAX: usize = 1 << 20;
 
 /// A record is there as it came and as it is shown, which is about two and two thirds of it (see [`crate::page`]).
-const COST: usize = 4;
+const COST: Cost = Cost { leaders: 1, shown: SHOWN_COST };
+pub(crate) const SHOWN_COST: usize = 3;
 /// What is asked for of a leader that has nothing yet: whoever waits holds no memory, and so must bring little.
 const WAITING_BYTES: usize = 64 << 10;
 
@@ -81,9 +82,10 @@ pub(crate) async fn read(app: &App, read: &Read) -> Result<(Vec<Record>, Share),
     let mut at = read.offset;
     // The first look does not wait, so that what is there costs no connection of its own.
     let mut waiting = false;
+    let mut least = 0;
     loop {
         let looked = match waiting {
-            false => Some(app.memory.share(read.bytes_max, COST).await?),
+            false => Some(app.memory.share(read.bytes_max, COST, least).await?),
             true => None,
         };
         let bytes_max = looked.as_ref().map_or(WAITING_BYTES.min(read.bytes_max), Share::bytes);
@@ -94,12 +96,16 @@ pub(crate) async fn read(app: &App, read: &Read) -> Result<(Vec<Record>, Share),
         let bytes = tokio::select! {
             fetched = fetched => fetched?,
             // A poll that waits for records must not hold the shutdown up.
-            () = app.stopping.cancelled(), if waiting => return Ok((Vec::new(), app.memory.share(1, 1).await?)),
+            () = app.stopping.cancelled(), if waiting => return Ok((Vec::new(), app.memory.share(1, COST, 0).await?)),
         };
-        let share = match looked {
+        let mut share = match looked {
             Some(share) => share,
-            None => app.memory.share(read.bytes_max.min(bytes.len().max(1)), COST).await?,
+            None => app.memory.share(read.bytes_max.min(bytes.len().max(1)), COST, bytes.len()).await?,
         };
+        if !share.covers(bytes.len(), &app.memory) {
+            least = bytes.len();
+            continue;
+        }
         let decoded = decode_aside(bytes, at, share.bytes()).await?;
         if !decoded.records.is_empty() || Instant::now() >= deadline || app.stopping.is_cancelled() {
             return Ok((decoded.records, share));

@@ -13,7 +13,7 @@ use crate::{
     consumers::Coordinators,
     kafka::{Backend, KafkaConfig, KafkaListener},
     leader::Nodes,
-    limits::Memory,
+    memory::Memory,
     producer::{Choice, Cluster, Producer},
     router::router,
 };

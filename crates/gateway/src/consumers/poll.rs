@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     App,
-    limits::{Memory, Share},
+    memory::{Cost, Memory, Share},
     negotiate::Embedded,
     page::Page,
-    reader::{self, Read, ReadError},
+    reader::{self, Read, ReadError, SHOWN_COST},
     routing::{RouteError, Target},
 };
 
@@ -43,8 +43,6 @@ pub(crate) struct Polled {
 
 /// A consumer that has nothing to read asks so often whether it has by now.
 const IDLE_PAUSE: Duration = Duration::from_millis(200);
-/// What a byte of records takes when it is shown, see [`crate::page`], beside what each leader sends.
-const SHOWN_COST: usize = 3;
 
 /// A record that cannot be shown in the consumer's form ends what is delivered of its partition; if there is nothing else, it is
 /// the error.
@@ -160,10 +158,17 @@ async fn read_some(
     let bytes_min = begun.options.fetch_bytes_min.min(i32::try_from(bytes_max).unwrap_or(i32::MAX));
     // A leader had that much: what of it comes is taken, though batches may not fit the answer to the last byte.
     let mut has_come = false;
+    let mut least = 0;
     loop {
         let image = app.image.load();
-        let share = app.memory.share(bytes_max, SHOWN_COST + fetch::leaders(&image, &from)).await?;
+        let cost = Cost { leaders: fetch::leaders(&image, &from), shown: SHOWN_COST };
+        let mut share = app.memory.share(bytes_max, cost, least).await?;
         let found = fetch::read(app, &image, &from, share.bytes()).await;
+        let there: usize = found.iter().map(Found::bytes).sum();
+        if !share.covers(there, &app.memory) {
+            least = there;
+            continue;
+        }
         let is_out = |(_, found): &(&From, &Found)| **found == Found::OutOfRange;
         let out: Vec<TopicPlace> =
             from.iter().zip(&found).filter(is_out).map(|(from, _)| from.place).collect();
@@ -171,7 +176,6 @@ async fn read_some(
             began.retain(|(of, _)| *of != place);
             began.push((place, offset));
         }
-        let there: usize = found.iter().map(Found::bytes).sum();
         let is_enough = there > 0 && (has_come || there >= usize::try_from(bytes_min).unwrap_or(1));
         let is_over = Instant::now() >= until || app.stopping.is_cancelled();
         // Where reading begins is written down before anything is waited for, or it would begin anew if this gateway dies.
@@ -325,7 +329,7 @@ mod tests {
     async fn delivered(found: Vec<Found>, bytes_max: usize) -> Result<Vec<(i32, i64)>, ConsumerError> {
         let wanted: Vec<From> = (0..).map(from).take(found.len()).collect();
         let memory = Memory::new(1 << 20);
-        let share = memory.share(bytes_max, 1).await.unwrap();
+        let share = memory.share(bytes_max, Cost { leaders: 1, shown: 0 }, 0).await.unwrap();
         let read = shown(&memory, share, wanted.iter().zip(found), Embedded::Json, Vec::new()).await?;
         Ok(read.delivered.iter().map(|range| (range.place.partition.0, range.to.0)).collect())
     }

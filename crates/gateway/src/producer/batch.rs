@@ -6,7 +6,7 @@ use records::{BatchBuilder, BatchError, Compression, decode_records};
 use tokio::{sync::SetOnce, time::Instant};
 
 use super::{OutRecord, ProduceError};
-use crate::limits::Held;
+use crate::memory::Held;
 
 /// How a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

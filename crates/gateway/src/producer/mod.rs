@@ -38,7 +38,7 @@ use self::{
     ids::ProducerIds,
     queue::Queue,
 };
-use crate::{idempotency::Once, limits::Held, routing::Target};
+use crate::{idempotency::Once, memory::Held, routing::Target};
 
 /// Why a record was not acknowledged. Only [`ProduceError::Unknown`] leaves open whether it is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@ use super::{
     batch::{Batch, Identity, Receipt},
     deliver::Destination,
 };
-use crate::{limits::Held, routing::Target};
+use crate::{memory::Held, routing::Target};
 
 /// What waits for one partition. At most one batch of it is on its way, so the order of arrival is the order in the log.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use wire::messages::{
 };
 
 use super::*;
-use crate::{fixture, idempotency::IdempotencyKey, limits::Memory};
+use crate::{fixture, idempotency::IdempotencyKey, memory::Memory};
 
 /// What the leader does with the next batch.
 enum Does {

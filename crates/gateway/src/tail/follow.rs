@@ -1,30 +1,27 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use bytes::Bytes;
 use domain::{LeaderEpoch, Offset, PartitionIndex, TopicName};
 use metadata::Image;
 use records::Record;
 use tokio::{sync::watch, time::Instant};
-use wire::{
-    ResponseError,
-    messages::{FetchResponse, fetch_response::PartitionData},
-};
 
 use super::{
     Position,
-    leader::{Answered, LOOK_BYTES, Leader, Wanted},
+    answer::{Came, OfPartition},
+    leader::{Answered, Leader, Wanted},
 };
 use crate::{
     App,
-    limits::Share,
+    memory::Share,
     offsets::ends,
-    reader::{ReadError, decode_aside, payload_bytes},
+    reader::ReadError,
     routing::{RouteError, Target, route},
 };
 
@@ -35,7 +32,7 @@ pub(crate) enum News {
         partition: PartitionIndex,
         records: Vec<Record>,
         /// The memory that they take.
-        share: Share,
+        share: Arc<Share>,
     },
     /// What should have come next is not there: it was deleted by its age, or was lost.
     Gap { partition: PartitionIndex, from: Offset, to: Offset },
@@ -62,9 +59,6 @@ pub(crate) struct Tail {
 }
 
 type Plan = BTreeMap<String, Vec<(PartitionIndex, LeaderEpoch)>>;
-
-/// A record is held as it came, and once more in the piece that is being written.
-const COST: usize = 2;
 
 /// What comes first of: an answer, a change of the metadata, the end of a silence, the end.
 enum Event {
@@ -133,7 +127,7 @@ impl Tail {
             let leader = self.leaders.entry(address.clone()).or_insert_with(|| Leader::new(leads));
             if leader.asked.is_none() {
                 let wanted = wanted(&leader.leads, &self.at, &self.served);
-                leader.ask(&self.app, &address, self.at.topic, &self.name, &wanted);
+                leader.ask(&self.app, &address, self.at.topic, &self.name, wanted);
             }
         }
         Ok(())
@@ -162,68 +156,31 @@ impl Tail {
 
     async fn take(&mut self, address: &str, answered: Answered) -> Result<(), ReadError> {
         self.answers += 1;
-        let Answered { answer, held, has_waited } = answered;
-        let taken = match answer {
-            Ok(answer) => self.read(answer).await?,
-            Err(transport::CallError::Unsupported { .. }) => {
-                return Err(ReadError::Refused(ResponseError::UnsupportedVersion));
+        let Answered { came, has_waited } = answered;
+        let Came { partitions, mut failed, bytes } = came?;
+        for (partition, from, of_partition) in partitions {
+            if self.at.offsets.get(&partition) != Some(&from) {
+                continue;
             }
-            Err(error) => {
-                tracing::debug!(%error, "a leader did not answer");
-                Taken { failed: true, bytes: 0 }
+            match of_partition {
+                OfPartition::OutOfRange => failed |= !self.leap(partition, from).await?,
+                OfPartition::Records { records, next, share } => {
+                    self.at.offsets.insert(partition, next);
+                    if !records.is_empty() {
+                        self.served.insert(partition, self.answers);
+                        self.ready.push_back(News::Records { partition, records, share });
+                    }
+                }
             }
-        };
-        // What was held for what came is held by what was kept of it.
-        drop(held);
+        }
         if let Some(leader) = self.leaders.get_mut(address) {
             // A node that is about to stop answers at once, with nothing.
-            match taken.failed || (taken.bytes == 0 && !has_waited) {
+            match failed || (bytes == 0 && !has_waited) {
                 true => leader.failed(),
-                false => leader.succeeded(taken.bytes),
+                false => leader.succeeded(bytes),
             }
         }
         Ok(())
-    }
-
-    async fn read(&mut self, answer: FetchResponse) -> Result<Taken, ReadError> {
-        let mut taken = Taken { failed: is_retriable(answer.error_code)?, bytes: 0 };
-        // However much the answer decompresses to, no more than this is kept of it; the rest is asked for again.
-        let mut left = LOOK_BYTES;
-        for of_partition in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
-            let partition = PartitionIndex(of_partition.partition_index);
-            let Some(from) = self.at.offsets.get(&partition).copied() else { continue };
-            if of_partition.error_code == ResponseError::OffsetOutOfRange.code() {
-                taken.failed |= !self.leap(partition, from).await?;
-            } else if is_retriable(of_partition.error_code)? || is_before_commit(&of_partition) {
-                taken.failed = true;
-            } else if left > 0 {
-                let bytes = of_partition.records.unwrap_or_default();
-                taken.bytes += bytes.len();
-                left = left.saturating_sub(self.keep(partition, from, bytes, left).await?);
-            }
-        }
-        Ok(taken)
-    }
-
-    /// Decodes what a partition brought; how many bytes of it are kept.
-    async fn keep(
-        &mut self,
-        partition: PartitionIndex,
-        from: Offset,
-        bytes: Bytes,
-        bytes_max: usize,
-    ) -> Result<usize, ReadError> {
-        let mut share = self.app.memory.share(bytes_max.min(bytes.len().max(1)), COST).await?;
-        let decoded = decode_aside(bytes, from, bytes_max.min(share.bytes())).await?;
-        self.at.offsets.insert(partition, decoded.next);
-        if decoded.records.is_empty() {
-            return Ok(0);
-        }
-        self.served.insert(partition, self.answers);
-        let kept = decoded.records.iter().map(payload_bytes).sum::<usize>();
-        share.shrink((kept + decoded.records.len() * size_of::<Record>()).max(1));
-        self.ready.push_back(News::Records { partition, records: decoded.records, share });
-        Ok(kept)
     }
 
     /// Goes on where the partition does, which may have lost its beginning or its end meanwhile. `false`: it has what was asked
@@ -242,27 +199,6 @@ impl Tail {
     }
 }
 
-/// What a fetch was good for.
-struct Taken {
-    /// Somebody else, or the same one in a moment, has to be asked.
-    failed: bool,
-    bytes: usize,
-}
-
-/// Whether there is an error that asking again may mend; one that it does not is the end.
-fn is_retriable(code: i16) -> Result<bool, ReadError> {
-    match ResponseError::try_from_code(code) {
-        None => Ok(false),
-        Some(code) if code.is_retriable() => Ok(true),
-        Some(code) => Err(ReadError::Refused(code)),
-    }
-}
-
-/// A leader that does not know yet what is committed has nothing to show, which is not the same as having nothing.
-fn is_before_commit(of_partition: &PartitionData) -> bool {
-    of_partition.high_watermark < 0 && of_partition.records.as_ref().is_none_or(Bytes::is_empty)
-}
-
 /// What to ask for. A leader fills its answer in the order in which it is asked.
 fn wanted(
     leads: &[(PartitionIndex, LeaderEpoch)],
@@ -279,8 +215,12 @@ async fn first_answer(leaders: &mut BTreeMap<String, Leader>) -> (String, Answer
     poll_fn(|context| {
         for (address, leader) in leaders.iter_mut() {
             let Some(asked) = &mut leader.asked else { continue };
-            if let Poll::Ready(answered) = asked.as_mut().poll(context) {
+            if let Poll::Ready(answered) = Pin::new(asked).poll(context) {
                 leader.asked = None;
+                let answered = answered.unwrap_or_else(|e| Answered {
+                    came: Err(ReadError::Corrupt(e.to_string())),
+                    has_waited: false,
+                });
                 return Poll::Ready((address.clone(), answered));
             }
         }

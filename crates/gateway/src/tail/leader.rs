@@ -1,37 +1,37 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName};
-use futures_util::{FutureExt, future::BoxFuture};
+use tokio_util::task::AbortOnDropHandle;
 use transport::CallError;
-use wire::messages::FetchResponse;
+use wire::ResponseError;
 
+use super::answer::Came;
 use crate::{
     App,
     fetch_request::{Part, fetch_request},
-    limits::Held,
+    reader::ReadError,
 };
 
 /// What a leader is asked for: a partition, the epoch in which it leads it, and where to go on.
 pub(super) type Wanted = (PartitionIndex, LeaderEpoch, Offset);
 
 /// A leader of some of the partitions, with at most one fetch under way.
-#[derive(Default)]
 pub(super) struct Leader {
     /// What it leads, in the order of the partitions.
     pub(super) leads: Vec<(PartitionIndex, LeaderEpoch)>,
-    pub(super) asked: Option<BoxFuture<'static, Answered>>,
+    /// It goes on though nobody waits for it, so that what comes is not kept as it came until somebody does.
+    pub(super) asked: Option<AbortOnDropHandle<Answered>>,
     /// Answers without news in a row that came sooner than they should have.
     failures: u32,
-    /// There was much the last time, so there may be more.
+    /// There was much the last time, so there may be more; or nothing is known. What it brings would be there at once for any number
+    /// of readers, so it is asked for on the connection that all share, where answers come one after the other.
     is_behind: bool,
 }
 
 /// What became of a fetch.
 pub(super) struct Answered {
-    pub(super) answer: Result<FetchResponse, CallError>,
-    /// For what it has brought.
-    pub(super) held: Option<Held>,
-    /// It took about as long as a leader waits that has no news.
+    pub(super) came: Result<Came, ReadError>,
+    /// It took about as long as a leader waits that has no news, or was not asked to wait.
     pub(super) has_waited: bool,
 }
 
@@ -47,17 +47,17 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 impl Leader {
     pub(super) fn new(leads: Vec<(PartitionIndex, LeaderEpoch)>) -> Self {
-        Self { leads, ..Self::default() }
+        Self { leads, asked: None, failures: 0, is_behind: true }
     }
 
-    /// Asks for news, after a pause if the last answers were none.
+    /// Asks for what there is, or for news, after a pause if the last answers were none.
     pub(super) fn ask(
         &mut self,
         app: &Arc<App>,
         address: &str,
         topic: TopicId,
         name: &TopicName,
-        wanted: &[Wanted],
+        wanted: Vec<Wanted>,
     ) {
         let held = self.is_behind.then(|| app.memory.try_take_spare(LOOK_BYTES)).flatten();
         let bytes = if held.is_some() { LOOK_BYTES } else { WAITING_BYTES };
@@ -68,17 +68,31 @@ impl Leader {
             leader_epoch: *leader_epoch,
             offset: *offset,
         });
-        let request = fetch_request(parts, WAIT, 1, bytes);
+        let wait = if self.is_behind { Duration::ZERO } else { WAIT };
+        let request = fetch_request(parts, wait, 1, bytes);
         let (app, address, pause) = (app.clone(), address.to_owned(), self.pause());
         let asked = async move {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
             let begun = tokio::time::Instant::now();
-            let answer = app.nodes.call(&address, request, WAIT).await;
-            Answered { answer, held, has_waited: begun.elapsed() > WAIT / 2 }
+            let answer = app.nodes.call(&address, request, wait).await;
+            let has_waited = begun.elapsed() >= wait / 2;
+            // What comes has a share of its own.
+            drop(held);
+            let came = match answer {
+                Ok(answer) => Came::of(answer, &wanted, &app.memory).await,
+                Err(CallError::Unsupported { .. }) => {
+                    Err(ReadError::Refused(ResponseError::UnsupportedVersion))
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a leader did not answer");
+                    Ok(Came::failed())
+                }
+            };
+            Answered { came, has_waited }
         };
-        self.asked = Some(asked.boxed());
+        self.asked = Some(AbortOnDropHandle::new(tokio::spawn(asked)));
     }
 
     fn pause(&self) -> Duration {
@@ -106,7 +120,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_with_each_failure_and_end_with_a_success() {
-        let mut leader = Leader::default();
+        let mut leader = Leader::new(Vec::new());
         let pauses = (0..8).map(|_| {
             leader.failed();
             leader.pause().as_millis()

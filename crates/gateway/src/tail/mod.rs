@@ -6,8 +6,10 @@
 //!  SSE events ◀── records, gaps ◀── decoded, memory counted ◀───┘
 //! ```
 //!
-//! Nothing runs while nobody asks for more: a slow reader has one answer of each leader and one that is being written.
+//! Nothing is asked for while nobody wants more: a slow reader has what it had room for of one answer of each leader, and of one
+//! that is being written.
 
+mod answer;
 mod follow;
 mod leader;
 mod position;

@@ -9,7 +9,7 @@ use super::record::{Asked, Size};
 use crate::{
     ApiError, App,
     idempotency::Once,
-    limits::Held,
+    memory::Held,
     place::At,
     producer::{Receipt, TopicRules, hand_over},
     routing::Target,

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use domain::{Offset, PartitionIndex};
@@ -7,7 +7,8 @@ use records::Record;
 use super::{event, query::Format};
 use crate::{
     ApiError,
-    limits::{InFlight, Share},
+    limits::InFlight,
+    memory::Share,
     tail::{News, Position, Tail},
 };
 
@@ -27,7 +28,7 @@ pub(super) struct Events {
 struct Writing {
     partition: PartitionIndex,
     records: std::vec::IntoIter<Record>,
-    _share: Share,
+    _share: Arc<Share>,
 }
 
 enum State {
