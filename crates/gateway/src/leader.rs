@@ -1,10 +1,10 @@
 //! Asking a partition's leader something that may be asked again.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rpc::WatchedImage;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use transport::{CallError, ClientPool};
 use wire::{Request, ResponseError};
 
@@ -85,11 +85,15 @@ pub(crate) async fn at_leader<T, F: Future<Output = Asked<T>>>(
 pub(crate) struct Nodes {
     client_id: String,
     prompt: ClientPool,
+    /// By a node's address: so many of its answers may be on their way at once. Each may be a whole batch, however little was asked
+    /// for, and more of them at once would bring nothing sooner.
+    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
     waiting: Mutex<Vec<ClientPool>>,
 }
 
 /// How long a node may take, besides what it was asked to wait.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+const TURNS: usize = 16;
 /// Connections for waiting that are kept while nobody waits.
 const SPARE_MAX: usize = 64;
 
@@ -98,6 +102,7 @@ impl Nodes {
         Self {
             client_id: client_id.to_owned(),
             prompt: ClientPool::new(client_id),
+            turns: Mutex::default(),
             waiting: Mutex::default(),
         }
     }
@@ -110,6 +115,13 @@ impl Nodes {
         wait: Duration,
     ) -> Result<R::Response, CallError> {
         if wait.is_zero() {
+            let turns = self.turns.lock().entry(address.to_owned()).or_insert_with(turns).clone();
+            let not_in_time = |_| CallError::NotSent {
+                address: address.to_owned(),
+                reason: format!("its earlier answers took {} s", ANSWER_MAX.as_secs()),
+            };
+            let turn = tokio::time::timeout(ANSWER_MAX, turns.acquire()).await.map_err(not_in_time)?;
+            let _turn = turn.ok();
             return self.prompt.call(address, request, ANSWER_MAX).await;
         }
         let spare = self.waiting.lock().pop();
@@ -124,6 +136,10 @@ impl Nodes {
         }
         answer
     }
+}
+
+fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(TURNS))
 }
 
 #[cfg(test)]

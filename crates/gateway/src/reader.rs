@@ -100,7 +100,7 @@ pub(crate) async fn read(app: &App, read: &Read) -> Result<(Vec<Record>, Share),
         };
         let mut share = match looked {
             Some(share) => share,
-            None => app.memory.share(read.bytes_max.min(bytes.len().max(1)), COST, bytes.len()).await?,
+            None => app.memory.share(read.bytes_max, COST, bytes.len()).await?,
         };
         if !share.covers(bytes.len(), &app.memory) {
             least = bytes.len();

@@ -53,8 +53,8 @@ const VALUE_BYTES: usize = 10_000;
 const BATCH: usize = 40;
 /// `gateway.limits.memory_bytes_max` unless it is set.
 const LIMIT_BYTES: u64 = 256 << 20;
-/// What a connection may take besides.
-const CONNECTION_BYTES: u64 = 64 << 10;
+/// What a connection may take besides: a buffer of 64 KiB each way.
+const CONNECTION_BYTES: u64 = 128 << 10;
 
 /// # Errors
 /// The good client was not served, the gateway took too much memory, or the cluster does not start.

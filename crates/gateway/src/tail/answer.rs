@@ -58,7 +58,8 @@ impl Came {
         let partitions: Vec<PartitionData> =
             answer.responses.into_iter().flat_map(|topic| topic.partitions).collect();
         let sent = partitions.iter().filter_map(|p| p.records.as_ref()).map(Bytes::len).sum::<usize>();
-        let mut share = match memory.share(sent.clamp(1, LOOK_BYTES), COST, sent).await {
+        // It may be more once it is decompressed.
+        let mut share = match memory.share(LOOK_BYTES, COST, sent).await {
             Ok(share) => share,
             Err(ReadError::Full(_)) if memory.may_hold(sent) => return Ok(Self::failed()),
             Err(error) => return Err(error),
