@@ -24,8 +24,9 @@ const HTTP2_BEGIN: &[u8] = b"PRI";
 /// request's header is no longer, nor is the header of its answer.
 const BUFFER_BYTES: usize = 64 << 10;
 /// What the system takes of an answer that it cannot send yet; otherwise, it would take megabytes for a client that reads nothing.
-/// What it has sent and the client has not confirmed is not in this, so a long way costs no speed.
-const UNSENT_BYTES: u32 = 128 << 10;
+/// What it has sent and the client has not confirmed is not in this, so a long way costs no speed. It says that there is room when
+/// half of this is left, and until then nothing seems to be taken: see [`TAKES_NOTHING_MAX`].
+const UNSENT_BYTES: u32 = 64 << 10;
 /// While less than that came, the socket is looked at again so often.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 

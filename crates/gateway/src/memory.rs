@@ -1,14 +1,19 @@
 //! The bytes that a gateway may hold at once, and how readers share them.
 
 use std::{
+    convert::Infallible,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use axum::body::Body;
 use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -49,9 +54,10 @@ impl Memory {
         }
     }
 
-    /// Takes bytes for what would do without, too: only while most of them are free.
+    /// Takes up to so many bytes for what would do without, too: half of all stays free.
     pub(crate) fn try_take_spare(&self, bytes: usize) -> Option<Held> {
-        (self.free.available_permits() > self.total / 2).then(|| self.try_take(bytes).ok()).flatten()
+        let spare = self.free.available_permits().saturating_sub(self.total / 2);
+        (spare > 0).then(|| self.try_take(bytes.min(spare)).ok()).flatten()
     }
 
     /// Room for an answer of up to `wanted` bytes of records. It is taken before leaders are asked, since what they send comes
@@ -66,7 +72,9 @@ impl Memory {
             let free = self.free.available_permits();
             let shares = self.shares.load(Ordering::Relaxed);
             let most = part_of(free, self.total, shares) / (cost.leaders + cost.shown);
-            let bytes = wanted.clamp(1, most.max(1));
+            // What comes whole, however much it is, leaves no room for more than a part of it to be shown.
+            let beside = self.total.saturating_sub(least) / cost.shown.max(1);
+            let bytes = wanted.clamp(1, most.min(beside).max(1));
             let takes = cost.takes(bytes, least);
             if let Ok(held) = self.try_take(takes) {
                 return Ok(Share { held, bytes, cost, _counted: Counted::new(&self.shares) });
@@ -122,7 +130,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    fn takes(self, bytes: usize, least: usize) -> usize {
+    pub(crate) fn takes(self, bytes: usize, least: usize) -> usize {
         (bytes * self.leaders).max(least) + bytes * self.shown
     }
 }
@@ -243,6 +251,37 @@ impl<H> AsRef<[u8]> for Kept<H> {
     }
 }
 
+/// A body that is handed to the connection piece by piece: what was not handed over certainly did not arrive.
+struct Pieces(Bytes);
+
+/// Small, since what was handed over counts as delivered, though a client that goes away gets no more of it.
+const PIECE_BYTES: usize = 64 << 10;
+
+pub(crate) fn pieces(bytes: Bytes) -> Body {
+    Body::new(Pieces(bytes))
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.0.len().min(PIECE_BYTES);
+        Poll::Ready((piece > 0).then(|| Ok(Frame::data(self.0.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
 pub(crate) fn kept<H: Send + 'static>(bytes: Vec<u8>, held: H) -> Bytes {
     Bytes::from_owner(Kept { bytes, _held: held })
 }
@@ -265,7 +304,8 @@ mod tests {
         drop(part);
         assert!(memory.try_take_spare(1).is_none(), "half of it is taken");
         drop(other);
-        assert!(memory.try_take_spare(100).is_some());
+        assert_eq!(memory.try_take_spare(100).unwrap().bytes(), 50);
+        assert_eq!(memory.try_take_spare(30).unwrap().bytes(), 30);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ApiError,
-    memory::{Held, Memory, Share, kept},
+    memory::{Held, Memory, Share, kept, pieces},
     negotiate::Embedded,
     reader::ReadError,
     v2::embedded::Out,
@@ -167,7 +167,7 @@ impl Page {
     }
 
     pub(crate) fn into_body(self) -> Body {
-        self.into_json().into()
+        pieces(self.into_json())
     }
 }
 
@@ -212,9 +212,13 @@ fn view<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::{future::poll_fn, pin::Pin};
+
+    use axum::body::HttpBody;
     use domain::Offset;
 
     use super::*;
+    use crate::memory::Cost;
 
     fn record(offset: i64, value: Option<&'static [u8]>) -> Record {
         Record {
@@ -253,6 +257,38 @@ mod tests {
         assert_eq!(added, 1);
         assert!(why.starts_with("the value at offset 6 of orders-2 is not JSON"), "{why}");
         assert_eq!(json(vec![record(6, Some(b"hi"))], Embedded::Json).await.0, "[]");
+    }
+
+    /// It was handed over whole, so that a client that went away after its first bytes counted as one that had all of them.
+    #[tokio::test]
+    async fn a_page_is_handed_over_piece_by_piece() {
+        let memory = Memory::new(1 << 20);
+        let orders = TopicName::new("orders").unwrap();
+        let part = (&orders, PartitionIndex(0));
+        let records = (0..3).map(|offset| record(offset, Some(&[b'x'; 50_000]))).collect();
+        let (page, _, _) = Page::default().add(&memory, Embedded::Binary, part, records).await.unwrap();
+        let mut body = page.into_body();
+        let whole = HttpBody::size_hint(&body).exact().unwrap();
+        let first = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+        let length = first.data_ref().unwrap().len() as u64;
+        assert!(length < whole / 2 && !body.is_end_stream(), "{length} of {whole}");
+        let rest = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        assert_eq!(rest.len() as u64 + length, whole);
+    }
+
+    /// Of small records most of a page is what stands around them.
+    #[tokio::test]
+    async fn a_page_of_small_records_leaves_half_of_the_memory_to_others() {
+        let memory = Memory::new(1 << 20);
+        let orders = TopicName::new("orders").unwrap();
+        let part = (&orders, PartitionIndex(0));
+        let records = (0..10_000).map(|offset| record(offset, None)).collect();
+        let share = memory.share(1_000, Cost { leaders: 1, shown: 3 }, 0).await.unwrap();
+        let (page, added, _) =
+            Page::within(share).add(&memory, Embedded::Binary, part, records).await.unwrap();
+        assert!((100..9_999).contains(&added), "{added}");
+        assert!(memory.try_take(1 << 19).is_ok());
+        drop(page);
     }
 
     #[tokio::test]

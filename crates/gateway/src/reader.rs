@@ -107,7 +107,9 @@ pub(crate) async fn read(app: &App, read: &Read) -> Result<(Vec<Record>, Share),
             continue;
         }
         let decoded = decode_aside(bytes, at, share.bytes()).await?;
-        if !decoded.records.is_empty() || Instant::now() >= deadline || app.stopping.is_cancelled() {
+        // Batches without a record may be passed over when the time is up, too: behind them there may be some.
+        let is_over = Instant::now() >= deadline && decoded.next <= at;
+        if !decoded.records.is_empty() || is_over || app.stopping.is_cancelled() {
             return Ok((decoded.records, share));
         }
         // Batches without a record for us are passed over; with none at all it is time to wait.

@@ -54,6 +54,9 @@ pub(crate) struct Log {
     pub(crate) sent_bytes: AtomicUsize,
 }
 
+/// Written as a value, it stands for a batch without a record for consumers.
+pub(crate) const MARK: &str = "a transaction's end";
+
 impl Log {
     pub(crate) fn write(&self, partition: i32, values: impl IntoIterator<Item = impl Into<Bytes>>) {
         let values = values.into_iter().map(Into::into);
@@ -79,7 +82,13 @@ impl Log {
         let partitions = self.partitions.lock();
         let (begin, values) = &partitions[&partition];
         let mut builder = BatchBuilder::new(Compression::None);
-        for value in &values[usize::try_from(from - begin).unwrap()..] {
+        for (index, value) in values[usize::try_from(from - begin).unwrap()..].iter().enumerate() {
+            if value == MARK {
+                if index == 0 {
+                    builder.control(true).push(7, Some(b"k"), Some(b"v"), &[]);
+                }
+                break;
+            }
             builder.push(7, None, Some(value), &[]);
             if builder.encoded_bytes() >= bytes_max {
                 break;

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use crate::{
     fixture::{self, CLUSTER},
     kafka::fake_node::in_front_of,
-    tail_fixture::{Gateway, Log},
+    tail_fixture::{Gateway, Log, MARK},
 };
 
 #[tokio::test]
@@ -216,6 +216,19 @@ async fn readers_that_take_nothing_leave_room_for_the_others() {
     assert!(gateway.app.memory.try_take(16 << 20).is_ok(), "and writers have room, too");
     drop((never_taken, tails, answer));
     assert!(gateway.app.memory.try_take(memory).is_ok(), "all is given back");
+}
+
+/// A read whose time was up ended there, for ever, and so did the repetition of a poll, of which the rest was lost then.
+#[tokio::test]
+async fn a_read_that_waits_for_nothing_passes_over_what_is_not_for_consumers() {
+    let gateway = Gateway::start().await;
+    gateway.log.write(0, ["1", MARK, MARK, "2"]);
+    for (offset, next) in [(0, 0), (1, 3), (3, 3)] {
+        let uri = format!("/topics/orders/partitions/0/records?offset={offset}&timeout=0&max_bytes=1");
+        let request = Request::get(uri).header(header::ACCEPT, "application/vnd.kafka.json.v2+json");
+        let answer = fixture::send(&gateway.router, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.body[0]["offset"], next, "{:?}", answer.body);
+    }
 }
 
 #[tokio::test]

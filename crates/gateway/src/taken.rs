@@ -15,8 +15,9 @@ use tokio::{
 };
 
 /// A client that takes nothing for so long, while there is something for it, is gone or wants to be a burden: what waits for it
-/// takes memory that others could have.
-pub(crate) const TAKES_NOTHING_MAX: Duration = Duration::from_secs(30);
+/// takes memory that others could have. Since the system tells of room only once some tens of kilobytes were taken, this is also the
+/// end of clients that take less than about a thousand bytes a second.
+pub(crate) const TAKES_NOTHING_MAX: Duration = Duration::from_secs(60);
 
 /// Fails when nothing of what is written was taken for too long.
 pub(crate) struct Taken {

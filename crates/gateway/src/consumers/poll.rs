@@ -176,7 +176,8 @@ async fn read_some(
             began.retain(|(of, _)| *of != place);
             began.push((place, offset));
         }
-        let is_enough = there > 0 && (has_come || there >= usize::try_from(bytes_min).unwrap_or(1));
+        let enough = usize::try_from(bytes_min).unwrap_or(1).min(share.bytes());
+        let is_enough = there > 0 && (has_come || there >= enough);
         let is_over = Instant::now() >= until || app.stopping.is_cancelled();
         // Where reading begins is written down before anything is waited for, or it would begin anew if this gateway dies.
         if is_enough || is_over || !began.is_empty() {
@@ -276,7 +277,7 @@ async fn replay(
         let unknown = ConsumerError::Read(ReadError::Route(RouteError::UnknownTopic));
         let topic = image.topic_by_id(range.place.topic).ok_or(unknown)?.name.clone();
         let target = Target { topic: range.place.topic, partition: range.place.partition };
-        let mut records: Vec<Record> = Vec::new();
+        let (mut records, mut shares): (Vec<Record>, Vec<Share>) = Default::default();
         let mut offset = range.from;
         while offset < range.to {
             let read = Read {
@@ -286,19 +287,26 @@ async fn replay(
                 wait: Duration::ZERO,
                 bytes_max: bytes_max.max(1),
             };
-            let (more, _) = match reader::read(app, &read).await {
+            let (more, share) = match reader::read(app, &read).await {
                 // The retention took them.
                 Err(ReadError::OutOfRange { .. }) => break,
                 more => more?,
             };
-            let Some(last) = more.last() else { break };
+            let Some(last) = more.last() else {
+                if app.stopping.is_cancelled() {
+                    let message = "the gateway stops, and cannot read again what it delivered".to_owned();
+                    return Err(ConsumerError::Read(ReadError::Unavailable(message)));
+                }
+                break;
+            };
+            shares.push(share);
             offset = last.offset.plus(1);
             records.extend(more.into_iter().filter(|record| record.offset < range.to));
         }
-        Ok::<_, ConsumerError>((topic, range.place.partition, records))
+        Ok::<_, ConsumerError>((topic, range.place.partition, records, shares))
     });
     let mut page = Page::default();
-    for (topic, partition, records) in try_join_all(read).await? {
+    for (topic, partition, records, _shares) in try_join_all(read).await? {
         (page, _, _) = page.add(&app.memory, embedded(format), (&topic, partition), records).await?;
     }
     Ok(page)

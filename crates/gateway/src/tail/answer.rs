@@ -11,7 +11,7 @@ use wire::{
 use super::leader::{LOOK_BYTES, Wanted};
 use crate::{
     memory::{Cost, Memory, Share},
-    reader::{ReadError, decode_aside, payload_bytes},
+    reader::{Decoded, ReadError, decode_aside, payload_bytes},
 };
 
 /// What a leader's answer comes to. The answer itself is gone by then: a reader may take as long as it likes, and most of what
@@ -44,6 +44,11 @@ impl Came {
         Self { failed: true, ..Self::default() }
     }
 
+    /// So much came, and has to be asked for again.
+    fn no_room(bytes: usize) -> Self {
+        Self { bytes, ..Self::failed() }
+    }
+
     /// However much the answer decompresses to, no more of it is kept than there is room for, but at least one record; the rest is
     /// asked for again.
     ///
@@ -61,10 +66,13 @@ impl Came {
         // It may be more once it is decompressed.
         let mut share = match memory.share(LOOK_BYTES, COST, sent).await {
             Ok(share) => share,
-            Err(ReadError::Full(_)) if memory.may_hold(sent) => return Ok(Self::failed()),
+            Err(ReadError::Full(_)) if memory.may_hold(COST.takes(1, sent)) => {
+                return Ok(Self::no_room(sent));
+            }
             Err(error) => return Err(error),
         };
-        let mut left = share.bytes();
+        // Of records that are small, what they are kept in is most of it.
+        let mut left = 2 * share.bytes();
         let (mut read, mut kept) = (Vec::new(), 0);
         for of_partition in partitions {
             let partition = PartitionIndex(of_partition.partition_index);
@@ -79,15 +87,18 @@ impl Came {
                 let bytes = of_partition.records.unwrap_or_default();
                 came.bytes += bytes.len();
                 let mut decoded = decode_aside(bytes, from, left).await?;
-                let payload = decoded.records.iter().map(payload_bytes).sum();
-                compact(&mut decoded.records, payload);
-                left = left.saturating_sub(payload);
-                kept += 2 * payload + decoded.records.len() * size_of::<Record>();
+                let takes = cut(&mut decoded, left);
+                compact(&mut decoded.records);
+                left = left.saturating_sub(takes);
+                kept += takes;
                 read.push((partition, from, decoded));
             }
         }
         if !share.resize(kept, memory) {
-            return Ok(Self::failed());
+            return match memory.may_hold(kept) {
+                true => Ok(Self::no_room(sent)),
+                false => Err(ReadError::Full(memory.short_of(kept).message)),
+            };
         }
         let share = Arc::new(share);
         came.partitions.extend(read.into_iter().map(|(partition, from, decoded)| {
@@ -98,10 +109,26 @@ impl Came {
     }
 }
 
+/// Keeps as many records as there is room for, but at least one; what they take. They are there once more in the piece that is
+/// being written.
+fn cut(decoded: &mut Decoded, room: usize) -> usize {
+    let mut takes = 0;
+    for (index, record) in decoded.records.iter().enumerate() {
+        let more = 2 * payload_bytes(record) + size_of::<Record>();
+        if index > 0 && takes + more > room {
+            decoded.next = record.offset;
+            decoded.records.truncate(index);
+            break;
+        }
+        takes += more;
+    }
+    takes
+}
+
 /// Copies what the records have, so that they do not keep the batches that they are from: a few of them may be the whole of a
 /// large one.
-fn compact(records: &mut [Record], payload: usize) {
-    let mut all = BytesMut::with_capacity(payload);
+fn compact(records: &mut [Record]) {
+    let mut all = BytesMut::with_capacity(records.iter().map(payload_bytes).sum());
     let mut copied = |bytes: &mut Bytes| {
         all.put_slice(bytes);
         *bytes = all.split().freeze();
@@ -179,6 +206,24 @@ mod tests {
         assert_eq!(came.failed, records == 0);
         assert_eq!(held.unwrap_or_default(), records * (2 * RECORD_BYTES + size_of::<Record>()));
         counts
+    }
+
+    #[test]
+    fn small_records_are_counted_with_what_they_are_kept_in() {
+        let record = |offset| Record {
+            offset: Offset(offset),
+            timestamp: 1,
+            key: None,
+            value: Some(Bytes::from_static(b"x")),
+            headers: Vec::new(),
+        };
+        let decoded = || Decoded { records: (0..100).map(record).collect(), next: Offset(100) };
+        let one = size_of::<Record>() + 2;
+        for (room, kept) in [(0, 1), (one * 7, 7), (one * 8 - 1, 7), (one * 100, 100)] {
+            let mut decoded = decoded();
+            assert_eq!(cut(&mut decoded, room), kept * one);
+            assert_eq!((decoded.records.len(), decoded.next), (kept, Offset(kept as i64)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

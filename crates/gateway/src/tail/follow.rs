@@ -176,7 +176,7 @@ impl Tail {
         if let Some(leader) = self.leaders.get_mut(address) {
             // A node that is about to stop answers at once, with nothing.
             match failed || (bytes == 0 && !has_waited) {
-                true => leader.failed(),
+                true => leader.failed(bytes),
                 false => leader.succeeded(bytes),
             }
         }

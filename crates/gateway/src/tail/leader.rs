@@ -108,9 +108,10 @@ impl Leader {
         self.is_behind = bytes >= WAITING_BYTES / 2;
     }
 
-    pub(super) fn failed(&mut self) {
+    /// So much came nevertheless.
+    pub(super) fn failed(&mut self, bytes: usize) {
         self.failures = self.failures.saturating_add(1);
-        self.is_behind = false;
+        self.is_behind = bytes > 0;
     }
 }
 
@@ -122,14 +123,14 @@ mod tests {
     fn pauses_grow_with_each_failure_and_end_with_a_success() {
         let mut leader = Leader::new(Vec::new());
         let pauses = (0..8).map(|_| {
-            leader.failed();
+            leader.failed(0);
             leader.pause().as_millis()
         });
         assert_eq!(pauses.collect::<Vec<_>>(), [10, 20, 40, 80, 160, 320, 500, 500]);
         leader.succeeded(0);
         assert_eq!(leader.pause(), Duration::ZERO);
         leader.failures = u32::MAX;
-        leader.failed();
+        leader.failed(0);
         assert_eq!(leader.pause(), PAUSE_MAX);
     }
 }
