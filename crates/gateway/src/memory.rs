@@ -96,12 +96,12 @@ impl Memory {
         }
     }
 
-    /// What can never be had is too large, not too early.
     /// Whether there is ever room for so much.
     pub(crate) fn may_hold(&self, bytes: usize) -> bool {
         bytes <= self.total
     }
 
+    /// What can never be had is too large, not too early.
     fn count(&self, bytes: usize) -> Result<u32, ApiError> {
         match u32::try_from(bytes) {
             Ok(count) if bytes <= self.total => Ok(count),

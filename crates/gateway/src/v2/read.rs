@@ -43,7 +43,8 @@ fn max_bytes_default() -> usize {
     1 << 20
 }
 
-/// Records from an offset on. The more answers wait to be taken by their clients, the fewer are in the next one; a request that waits for records holds no memory.
+/// Records from an offset on. The more answers wait to be taken by their clients, the fewer are in the next one; a request that
+/// waits for records holds no memory.
 #[utoipa::path(
     get,
     path = "/topics/{topic}/partitions/{partition}/records",
