@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Each crate of ours with its layer (DESIGN §2).
-const LAYERS: [(&str, u8); 20] = [
+const LAYERS: [(&str, u8); 21] = [
     ("domain", 0),
     ("records", 0),
     ("wire", 0),
@@ -17,6 +17,7 @@ const LAYERS: [(&str, u8); 20] = [
     ("rpc", 2),
     ("telemetry", 2),
     ("settings", 2),
+    ("kubernetes", 2),
     ("controller", 3),
     ("storage-node", 3),
     ("gateway", 3),
