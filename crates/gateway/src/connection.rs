@@ -5,7 +5,7 @@ use std::{convert::Infallible, io, pin::pin, time::Duration};
 use axum::{Router, body::Body, response::Response};
 use hyper::{body::Incoming, server::conn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use socket2::SockRef;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
 use crate::{
+    granted::{Streams, watched},
     place::Peer,
     taken::{TAKES_NOTHING_MAX, Taken},
 };
@@ -41,7 +42,7 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, header_max: Duratio
         () = stop.cancelled() => return,
     };
     let ended = match begun {
-        Ok(Some(true)) => serve_http2(stream, router, header_max, stop).await,
+        Ok(Some(true)) => serve_http2(stream, router, header_max, TAKES_NOTHING_MAX, stop).await,
         Ok(Some(false)) => serve_http1(stream, router, header_max, stop).await,
         Ok(None) => return,
         Err(error) => {
@@ -109,23 +110,32 @@ async fn serve_http1(
     connection.await
 }
 
-async fn serve_http2(
+pub(crate) async fn serve_http2(
     stream: TcpStream,
     router: Router,
     header_max: Duration,
+    takes_nothing_max: Duration,
     stop: CancellationToken,
 ) -> hyper::Result<()> {
-    let service = TowerToHyperService::new(requests(&stream, router));
-    let connection = conn::http2::Builder::new(TokioExecutor::new())
+    let service = requests(&stream, router).map_response(|response: Response| response.map(watched));
+    let cut = CancellationToken::new();
+    let connection = conn::http2::Builder::new(Streams::new(takes_nothing_max, cut.clone()))
         .timer(TokioTimer::new())
         .keep_alive_interval(header_max)
         .keep_alive_timeout(header_max)
         .max_send_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(Taken::new(stream, TAKES_NOTHING_MAX)), service);
+        .serve_connection(
+            TokioIo::new(Taken::new(stream, takes_nothing_max)),
+            TowerToHyperService::new(service),
+        );
     let mut connection = pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended,
+        () = cut.cancelled() => return Ok(()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    connection.await
+    tokio::select! {
+        ended = connection => ended,
+        () = cut.cancelled() => Ok(()),
+    }
 }

@@ -10,6 +10,7 @@ mod error;
 mod fetch_request;
 #[cfg(test)]
 mod fixture;
+mod granted;
 #[cfg(test)]
 mod group_tests;
 mod groups;

@@ -1,19 +1,14 @@
 //! The bytes that a gateway may hold at once, and how readers share them.
 
 use std::{
-    convert::Infallible,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -248,37 +243,6 @@ struct Kept<H> {
 impl<H> AsRef<[u8]> for Kept<H> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// A body that is handed to the connection piece by piece: what was not handed over certainly did not arrive.
-struct Pieces(Bytes);
-
-/// Small, since what was handed over counts as delivered, though a client that goes away gets no more of it.
-const PIECE_BYTES: usize = 64 << 10;
-
-pub(crate) fn pieces(bytes: Bytes) -> Body {
-    Body::new(Pieces(bytes))
-}
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.0.len().min(PIECE_BYTES);
-        Poll::Ready((piece > 0).then(|| Ok(Frame::data(self.0.split_to(piece)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
     }
 }
 

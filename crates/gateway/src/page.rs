@@ -1,17 +1,23 @@
 //! Records as v2's JSON, written once, as they were read.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::body::Body;
 use bytes::Bytes;
 use domain::{PartitionIndex, TopicName};
+use hyper::body::{Frame, SizeHint};
 use records::Record;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     ApiError,
-    memory::{Held, Memory, Share, kept, pieces},
+    memory::{Held, Memory, Share, kept},
     negotiate::Embedded,
     reader::ReadError,
     v2::embedded::Out,
@@ -208,6 +214,37 @@ fn view<'a>(
         timestamp: record.timestamp,
         headers: headers.collect(),
     })
+}
+
+/// A body that is handed to the connection piece by piece: what was not handed over certainly did not arrive.
+struct Pieces(Bytes);
+
+/// Small, since what was handed over counts as delivered, though a client that goes away gets no more of it.
+const PIECE_BYTES: usize = 64 << 10;
+
+pub(crate) fn pieces(bytes: Bytes) -> Body {
+    Body::new(Pieces(bytes))
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.0.len().min(PIECE_BYTES);
+        Poll::Ready((piece > 0).then(|| Ok(Frame::data(self.0.split_to(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
 }
 
 #[cfg(test)]

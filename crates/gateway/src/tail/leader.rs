@@ -9,6 +9,7 @@ use super::answer::Came;
 use crate::{
     App,
     fetch_request::{Part, fetch_request},
+    memory::Held,
     reader::ReadError,
 };
 
@@ -60,7 +61,7 @@ impl Leader {
         wanted: Vec<Wanted>,
     ) {
         let held = self.is_behind.then(|| app.memory.try_take_spare(LOOK_BYTES)).flatten();
-        let bytes = if held.is_some() { LOOK_BYTES } else { WAITING_BYTES };
+        let bytes = held.as_ref().map_or(0, Held::bytes).max(WAITING_BYTES);
         let parts = wanted.iter().map(|(partition, leader_epoch, offset)| Part {
             topic,
             name,
