@@ -47,6 +47,16 @@ impl Image {
                 self.alter_configs(topic.as_ref(), configs, changes)
             }
             Command::AllocateProducerIds { count } => self.allocate_producer_ids(*count),
+            Command::SetDraining { node, draining, scaled_in } => {
+                self.set_draining(*node, *draining, *scaled_in, changes)
+            }
+            Command::RetireNode { node, epoch } => self.retire(*node, *epoch, changes),
+            Command::SetRebalance(rebalance) => {
+                self.rebalance = *rebalance;
+                // An image that nothing changed in is not published.
+                changes.cluster = true;
+                Ok(Applied::Done)
+            }
         }
     }
 

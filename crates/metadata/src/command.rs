@@ -5,7 +5,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AlterRefusal, Changes, ElectRefusal, Endpoint, Partition, Refusal};
+use crate::{AlterRefusal, Changes, ElectRefusal, Endpoint, Partition, Rebalance, Refusal};
 
 /// A change of the cluster's metadata, as the controller's log holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,20 @@ pub enum Command {
     AllocateProducerIds {
         count: i32,
     },
+    /// A node is to give its replicas away, or not any more.
+    SetDraining {
+        node: NodeId,
+        draining: bool,
+        /// See [`Node::scaled_in`](crate::Node::scaled_in).
+        scaled_in: bool,
+    },
+    /// A drained node leaves for good: it is forgotten, and its folder never comes back as it is. Refused while it is
+    /// not draining or is a replica of anything.
+    RetireNode {
+        node: NodeId,
+        epoch: NodeEpoch,
+    },
+    SetRebalance(Rebalance),
 }
 
 /// What a storage node says of itself when it starts.

@@ -13,6 +13,7 @@ use crate::{Image, Node, Partition, Topic};
 pub struct Changes {
     /// The cluster's id or the defaults of all topics.
     pub cluster: bool,
+    /// New, changed, or gone.
     pub nodes: BTreeSet<NodeId>,
     pub partitions: BTreeMap<TopicName, BTreeSet<PartitionIndex>>,
     pub deleted: BTreeMap<TopicId, TopicName>,
@@ -27,6 +28,8 @@ pub struct Delta {
     pub snapshot: bool,
     pub cluster: Option<(Option<ClusterId>, ConfigOverrides)>,
     pub nodes: Vec<Arc<Node>>,
+    /// Nodes that left for good.
+    pub gone_nodes: Vec<NodeId>,
     pub topics: Vec<TopicDelta>,
     pub deleted: Vec<(TopicId, TopicName)>,
 }
@@ -73,6 +76,7 @@ impl Image {
             snapshot: false,
             cluster: changes.cluster.then(|| (self.cluster_id, self.cluster_configs.clone())),
             nodes: changes.nodes.iter().filter_map(|id| self.nodes.get(id).cloned()).collect(),
+            gone_nodes: changes.nodes.iter().copied().filter(|id| !self.nodes.contains_key(id)).collect(),
             topics: topics.collect(),
             deleted: changes.deleted.iter().map(|(id, name)| (*id, name.clone())).collect(),
         }
@@ -85,6 +89,7 @@ impl Image {
             snapshot: true,
             cluster: Some((self.cluster_id, self.cluster_configs.clone())),
             nodes: self.nodes.values().cloned().collect(),
+            gone_nodes: Vec::new(),
             topics: self.topics.values().map(|t| t.delta(t.numbered().map(|(n, _)| n))).collect(),
             deleted: Vec::new(),
         }
@@ -102,6 +107,9 @@ impl Image {
         }
         for node in &delta.nodes {
             self.nodes.insert(node.id, node.clone());
+        }
+        for node in &delta.gone_nodes {
+            self.nodes.remove(node);
         }
         // Deletions first: a topic may have been deleted and made again within one delta.
         for (id, name) in &delta.deleted {

@@ -4,7 +4,7 @@ use domain::{
     ClusterId, ConfigOverrides, DirectoryId, NodeEpoch, NodeId, PartitionIndex, ProducerId, TopicConfig,
     TopicId, TopicName,
 };
-use imbl::{OrdMap, Vector};
+use imbl::{OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -30,6 +30,12 @@ pub struct Image {
     pub(crate) registrations: OrdMap<NodeId, (Uuid, Standing)>,
     /// What each node was given; placement evens it out.
     pub(crate) loads: OrdMap<NodeId, Load>,
+    /// The folders of nodes that were drained and left: they hold nothing that counts, and never come back as they are.
+    #[serde(default)]
+    pub(crate) retired: OrdSet<DirectoryId>,
+    /// Whether replicas are moved to where there is room for them, and how fast.
+    #[serde(default)]
+    pub rebalance: Rebalance,
 }
 
 /// A storage node as it registered last.
@@ -44,6 +50,21 @@ pub struct Node {
     /// Its `/livez`, `/readyz` and `/metrics`.
     pub http: Endpoint,
     pub rack: Option<String>,
+    /// It is to give its replicas away, and gets no new ones. It serves what it has meanwhile.
+    #[serde(default)]
+    pub draining: bool,
+    /// It drains because the set of nodes was made smaller than its ordinal; it is forgotten when it is gone.
+    #[serde(default)]
+    pub scaled_in: bool,
+}
+
+/// How replicas are moved about, at an operator's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebalance {
+    /// Nothing new is moved.
+    pub paused: bool,
+    /// How many bytes of moving replicas a node takes in, and gives out, in a second; `None`: as configured.
+    pub bytes_per_second_max: Option<u64>,
 }
 
 /// Whether a node takes part.
@@ -88,6 +109,11 @@ impl Image {
 
     pub fn active_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.values().filter(|n| n.state == NodeState::Active)
+    }
+
+    /// The nodes that new replicas go to.
+    pub fn placeable_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.active_nodes().filter(|n| !n.draining)
     }
 
     /// The nodes that are heard of: active or stopping.

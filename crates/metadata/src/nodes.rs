@@ -24,6 +24,13 @@ impl Image {
                 format!("node {id}'s data folder belongs to cluster {other}, this is cluster {cluster_id}"),
             );
         }
+        if self.retired.contains(&registration.directory) {
+            let directory = registration.directory;
+            return refuse(
+                RefusalKind::RetiredDirectory,
+                format!("data folder {directory} was drained and retired, it has to be formatted anew"),
+            );
+        }
         let known = self.nodes.get(&id).cloned();
         if let Some(known) = &known
             && known.directory != registration.directory
@@ -51,6 +58,8 @@ impl Image {
             kafka: registration.kafka.clone(),
             http: registration.http.clone(),
             rack: registration.rack.clone(),
+            draining: known.as_ref().is_some_and(|known| known.draining),
+            scaled_in: known.as_ref().is_some_and(|known| known.scaled_in),
         };
         self.nodes.insert(id, Arc::new(node));
         match registration.incarnation {

@@ -64,6 +64,12 @@ kinds! {
         StaleNodeEpoch,
         NodeIdInUse,
         WrongCluster,
+        /// The folder belonged to a node that was drained and left.
+        RetiredDirectory,
+        /// A node cannot be drained: it would cost a replica, a rack, or more room than there is.
+        CannotDrain,
+        /// A node that has replicas cannot leave for good.
+        NotDrained,
         NoReassignmentInProgress,
     }
 }

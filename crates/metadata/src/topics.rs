@@ -111,7 +111,7 @@ impl Image {
             }
             return self.check_assignments(&spec.assignments, None);
         }
-        let active = self.active_nodes().count();
+        let active = self.placeable_nodes().count();
         let factor = match spec.replication_factor {
             None | Some(-1) => active.clamp(1, REPLICATION_FACTOR_DEFAULT),
             Some(factor) => usize::try_from(factor).ok().filter(|f| *f > 0).ok_or_else(|| {
@@ -136,7 +136,7 @@ impl Image {
         };
         let site =
             |n: &Arc<crate::Node>| Site { node: n.id, rack: n.rack.clone(), preferred_here: leads(n.id) };
-        let sites: Vec<Site> = self.active_nodes().map(site).collect();
+        let sites: Vec<Site> = self.placeable_nodes().map(site).collect();
         if sites.len() < factor {
             let message = format!(
                 "replication factor {factor} needs {factor} active storage nodes, there are {}",

@@ -1,7 +1,9 @@
 //! What commands do to an image.
 
+mod balance;
 mod elections;
 mod isr;
+mod leaving;
 mod nodes;
 mod preferred;
 mod properties;
