@@ -199,6 +199,24 @@ impl DataDir {
         Ok(found)
     }
 
+    /// Removes everything that is in it, whose folder it is last: it is as it was before it was formatted.
+    ///
+    /// # Errors
+    /// Something could not be removed. Calling it again goes on.
+    pub fn empty(&self) -> Result<(), DataDirError> {
+        for (_, path) in self.folders()? {
+            fs::remove_dir_all(&path).in_folder(&path)?;
+        }
+        let identity = self.path.join(meta_properties::FILE_NAME);
+        for entry in fs::read_dir(&self.path).in_folder(&self.path)? {
+            let path = entry.in_folder(&self.path)?.path();
+            if path != identity && path != self.path.join(LOCK_FILE_NAME) {
+                crashsafe::remove(&path).in_folder(&path)?;
+            }
+        }
+        crashsafe::remove(&identity).in_folder(&identity)
+    }
+
     /// Bytes that are free for this process, for the disk guard.
     pub fn free_bytes(&self) -> Result<u64, DataDirError> {
         let status = rustix::fs::statvfs(&self.path).in_folder(&self.path)?;
@@ -235,4 +253,30 @@ fn parse_folder_name(name: &str) -> Option<TopicPartition> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     let partition = digits.parse().ok().filter(|_| plain)?;
     Some(TopicPartition::new(TopicName::new(topic).ok()?, PartitionIndex(partition)))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::DirectoryId;
+
+    use super::*;
+
+    #[test]
+    fn an_emptied_folder_is_as_it_was_before_it_was_formatted() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(folder.path()).unwrap();
+        let (cluster_id, directory_id) =
+            (ClusterId(uuid::Uuid::from_u128(1)), DirectoryId(uuid::Uuid::from_u128(2)));
+        dir.format(&MetaProperties { cluster_id, node_id: NodeId(3), directory_id }).unwrap();
+        let partition = TopicPartition { topic: TopicName::new("t").unwrap(), partition: PartitionIndex(0) };
+        fs::create_dir(dir.partition_path(&partition)).unwrap();
+        fs::write(dir.partition_path(&partition).join("00000000000000000000.log"), "x").unwrap();
+        dir.write_checkpoint(CheckpointKind::Replication, &BTreeMap::from([(partition, Offset(7))])).unwrap();
+        dir.empty().unwrap();
+        assert_eq!(dir.meta_properties().unwrap(), None);
+        assert!(dir.list_partitions().unwrap().is_empty());
+        assert!(dir.read_checkpoint(CheckpointKind::Replication).unwrap().is_empty());
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Locked(_))), "it is held still");
+        dir.empty().unwrap();
+    }
 }

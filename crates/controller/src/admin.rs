@@ -1,25 +1,46 @@
 use std::sync::Arc;
 
-use domain::TopicName;
-use metadata::{Applied, Command};
+use domain::{NodeId, TopicName};
+use metadata::{Applied, Command, Image, Node, NodeState, Rebalance, Refusal, RefusalKind};
 use quorum::Quorum;
 use rpc::pb::{self, admin_service_server::AdminService};
 use tonic::{Request, Response, Status};
 
-use crate::status::{carried_out, image_of_leader, tried_out};
+use crate::{
+    office::Office,
+    rebalance::Rebalancer,
+    status::{carried_out, image_of_leader, refused, tried_out},
+};
 
-/// Topics and settings.
+/// Topics and settings, nodes that leave, and replicas that move.
 pub(crate) struct Admin {
     pub(crate) quorum: Arc<Quorum>,
+    pub(crate) office: Arc<Office>,
+    pub(crate) rebalancer: Arc<Rebalancer>,
 }
 
 impl Admin {
+    /// The newest image, of a leader who also hears from the nodes.
+    async fn image_in_office(&self) -> Result<Arc<Image>, Status> {
+        let image = image_of_leader(&self.quorum).await?;
+        match self.office.in_office() {
+            true => Ok(image),
+            false => Err(rpc::not_leader(None)),
+        }
+    }
+
     async fn run(&self, command: Command, validate_only: bool) -> Result<(Applied, u64), Status> {
         match validate_only {
             true => tried_out(&self.quorum, &command).await,
             false => carried_out(&self.quorum, command).await,
         }
     }
+}
+
+/// The node, if there is one.
+fn known(image: &Image, node: NodeId) -> Result<&Node, Status> {
+    let unknown = || refused(Refusal::new(RefusalKind::UnknownNode, format!("node {node} never registered")));
+    image.nodes.get(&node).map(|node| &**node).ok_or_else(unknown)
 }
 
 fn topic_name(name: &str) -> Result<TopicName, Status> {
@@ -125,6 +146,73 @@ impl AdminService for Admin {
         let topic = image.topics.get(&name).ok_or_else(unknown)?;
         let topic = Some(rpc::topic_to_pb(topic));
         Ok(Response::new(pb::DescribeTopicResponse { topic, version: image.version }))
+    }
+
+    async fn set_draining(
+        &self,
+        request: Request<pb::SetDrainingRequest>,
+    ) -> Result<Response<pb::SetDrainingResponse>, Status> {
+        let request = request.into_inner();
+        let (node, draining) = (NodeId(request.node), request.draining);
+        let image = self.image_in_office().await?;
+        known(&image, node)?;
+        let cost = match draining {
+            true => image
+                .check_drain(node, &self.rebalancer.usage(), request.ignore_racks)
+                .map_err(refused)
+                .map(Some)?,
+            false => None,
+        };
+        let command = Command::SetDraining { node, draining, scaled_in: false };
+        let (_, version) = self.run(command, request.validate_only).await?;
+        if !draining && !request.validate_only {
+            self.rebalancer.take_back(node).await;
+        }
+        let (replicas, bytes) = cost.map_or((0, 0), |cost| (cost.replicas, cost.bytes));
+        let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+        Ok(Response::new(pb::SetDrainingResponse { version, replicas, bytes }))
+    }
+
+    async fn retire_node(
+        &self,
+        request: Request<pb::RetireNodeRequest>,
+    ) -> Result<Response<pb::RetireNodeResponse>, Status> {
+        let image = image_of_leader(&self.quorum).await?;
+        let node = known(&image, NodeId(request.into_inner().node))?;
+        if node.state != NodeState::Fenced {
+            let message = format!("node {} is {}: it has to be stopped first", node.id, node.state);
+            return Err(refused(Refusal::new(RefusalKind::NotDrained, message)));
+        }
+        let command = Command::RetireNode { node: node.id, epoch: node.epoch };
+        let (_, version) = self.run(command, false).await?;
+        Ok(Response::new(pb::RetireNodeResponse { version }))
+    }
+
+    async fn describe_rebalance(
+        &self,
+        request: Request<pb::DescribeRebalanceRequest>,
+    ) -> Result<Response<pb::DescribeRebalanceResponse>, Status> {
+        let image = self.image_in_office().await?;
+        Ok(Response::new(self.rebalancer.describe(&image, request.into_inner().planned)))
+    }
+
+    async fn alter_rebalance(
+        &self,
+        request: Request<pb::AlterRebalanceRequest>,
+    ) -> Result<Response<pb::AlterRebalanceResponse>, Status> {
+        let request = request.into_inner();
+        let before = self.image_in_office().await?.rebalance;
+        let bytes_per_second_max = match request.bytes_per_second_max {
+            None => before.bytes_per_second_max,
+            Some(0) => None,
+            set => set,
+        };
+        let paused = request.paused.unwrap_or(before.paused);
+        let command = Command::SetRebalance(Rebalance { paused, bytes_per_second_max });
+        let (_, version) = self.run(command, false).await?;
+        let cancelled = if request.cancel { self.rebalancer.cancel_all().await } else { 0 };
+        let cancelled = u32::try_from(cancelled).unwrap_or(u32::MAX);
+        Ok(Response::new(pb::AlterRebalanceResponse { version, cancelled }))
     }
 
     async fn describe_controllers(

@@ -12,7 +12,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     hub::Hub,
+    leaving::{Leaving, Verdict},
     office::Office,
+    orders::Orders,
+    rebalance::Rebalancer,
     status::{carried_out, image_of_leader, refused},
 };
 
@@ -20,6 +23,9 @@ use crate::{
 pub(crate) struct NodeEndpoint {
     pub(crate) quorum: Arc<Quorum>,
     pub(crate) office: Arc<Office>,
+    pub(crate) rebalancer: Arc<Rebalancer>,
+    pub(crate) leaving: Arc<Leaving>,
+    pub(crate) orders: Option<Arc<dyn Orders>>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) stop: CancellationToken,
 }
@@ -40,12 +46,17 @@ impl NodeService for NodeEndpoint {
         &self,
         request: Request<pb::RegisterRequest>,
     ) -> Result<Response<pb::RegisterResponse>, Status> {
-        let registration = rpc::registration_from_pb(request.into_inner())?;
+        let request = request.into_inner();
+        let machine = request.kubernetes_node.clone();
+        let mut registration = rpc::registration_from_pb(request)?;
         if self.quorum.image().cluster_id.is_none() {
             // No leader has named the cluster yet (or this member has not heard of it); in a moment one has.
             return Err(rpc::not_leader(None));
         }
         let node = registration.node;
+        if let (None, Some(machine)) = (&registration.rack, machine) {
+            registration.rack = self.rack_of(node, &machine).await;
+        }
         let (applied, _) = carried_out(&self.quorum, Command::RegisterNode(registration)).await?;
         let Applied::Registered { epoch, cluster_id, standing } = applied else {
             return Err(Status::internal("registering came to something else"));
@@ -63,8 +74,13 @@ impl NodeService for NodeEndpoint {
             return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
         }
         let (answers, stream) = mpsc::channel(16);
-        let session =
-            Session { quorum: self.quorum.clone(), office: self.office.clone(), stop: self.stop.clone() };
+        let session = Session {
+            quorum: self.quorum.clone(),
+            office: self.office.clone(),
+            rebalancer: self.rebalancer.clone(),
+            leaving: self.leaving.clone(),
+            stop: self.stop.clone(),
+        };
         tokio::spawn(session.run(request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
@@ -143,6 +159,35 @@ impl NodeService for NodeEndpoint {
         carried_out(&self.quorum, Command::ReportReplicas { node, epoch, ends }).await?;
         Ok(Response::new(pb::ReportReplicasResponse {}))
     }
+
+    async fn report_usage(
+        &self,
+        request: Request<pb::ReportUsageRequest>,
+    ) -> Result<Response<pb::ReportUsageResponse>, Status> {
+        if !self.office.in_office() {
+            return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
+        }
+        let taken = self.rebalancer.take_report(&request.into_inner());
+        let book = taken.map_err(|e| Status::invalid_argument(format!("topic_id: {e}")))?;
+        Ok(Response::new(pb::ReportUsageResponse { book }))
+    }
+}
+
+impl NodeEndpoint {
+    /// The zone that the node's machine is in; if nobody can tell, what is known of the node already.
+    async fn rack_of(&self, node: NodeId, machine: &str) -> Option<String> {
+        let Some(orders) = &self.orders else {
+            tracing::warn!(%node, machine, "controller.kubernetes is not enabled: the node's zone is not known");
+            return None;
+        };
+        match orders.zone_of(machine).await {
+            Ok(zone) => zone,
+            Err(reason) => {
+                tracing::warn!(%node, machine, reason, "the node's zone could not be looked up");
+                self.quorum.image().nodes.get(&node).and_then(|known| known.rack.clone())
+            }
+        }
+    }
 }
 
 /// Whether the node kept its places in ISR and ELR, and if not, why.
@@ -213,6 +258,8 @@ async fn send_events(
 struct Session {
     quorum: Arc<Quorum>,
     office: Arc<Office>,
+    rebalancer: Arc<Rebalancer>,
+    leaving: Arc<Leaving>,
     stop: CancellationToken,
 }
 
@@ -233,9 +280,12 @@ impl Session {
             if beat.goodbye {
                 tracing::info!(%node, "a storage node said goodbye");
                 let fenced = self.office.fence(&[(node, epoch)]).await;
+                if fenced {
+                    self.leaving.left(node, epoch).await;
+                }
                 // One that is not fenced for sure says goodbye again, to whoever leads then.
                 let answer = match fenced {
-                    true => Ok(pb::HeartbeatResponse { fenced: true, may_stop: true, version: 0 }),
+                    true => Ok(pb::HeartbeatResponse { fenced: true, may_stop: true, ..Default::default() }),
                     false => Err(Status::unavailable("the node could not be fenced yet")),
                 };
                 let _ = answers.send(answer).await;
@@ -278,11 +328,24 @@ impl Session {
         if !self.office.heard(node, epoch) {
             return Err(rpc::not_leader(self.quorum.leader_address().as_deref()));
         }
-        let answer = |fenced, may_stop| {
-            Ok(pb::HeartbeatResponse { fenced, may_stop, version: self.quorum.image().version })
+        if let Some(wait_us) = beat.commit_us_p99 {
+            self.rebalancer.heard(node, wait_us);
+        }
+        let response = |fenced, may_stop, leaving| pb::HeartbeatResponse {
+            fenced,
+            may_stop,
+            version: self.quorum.image().version,
+            leaving,
+            move_bytes_per_second_max: self.rebalancer.bytes_per_second_max(),
         };
+        let answer = |fenced, may_stop| Ok(response(fenced, may_stop, None));
         match known.state {
             NodeState::Active if beat.stopping => {
+                if !beat.must_stop
+                    && let Verdict::Waits(leaving) = self.leaving.ask(&image, node, epoch)
+                {
+                    return Ok(response(false, false, Some(leaving)));
+                }
                 // Once this is committed, whatever can lead in its place does.
                 carried_out(&self.quorum, Command::StopNode { node, epoch }).await?;
                 tracing::info!(%node, %epoch, "a storage node is stopping, its leaderships have moved");

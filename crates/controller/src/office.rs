@@ -39,6 +39,8 @@ struct Calm {
 
 /// How many partitions have no leader; on the controllers' leader.
 const LEADERLESS: &str = "anabranch_controller_leaderless_partitions";
+/// Whether this controller is the one whose gauges about the cluster count.
+const IS_LEADER: &str = "anabranch_controller_is_leader";
 const TICK: Duration = Duration::from_millis(50);
 /// A majority is asked again this often.
 const CONFIRM_EVERY_MS: u64 = 500;
@@ -65,6 +67,7 @@ impl Office {
             let now = leadership.borrow_and_update().clone();
             if !now.is_me {
                 *self.term.lock() = None;
+                metrics::gauge!(IS_LEADER).set(0.0);
                 tokio::select! {
                     () = stop.cancelled() => return,
                     changed = leadership.changed() => if changed.is_err() { return },
@@ -121,6 +124,7 @@ impl Office {
         let liveness = Liveness::take_office(self.config, now_ms, live);
         let calm = Calm { looked_ms: now_ms, ..Calm::default() };
         *self.term.lock() = Some(Term { number, liveness, confirmed_ms: asked_ms, calm });
+        metrics::gauge!(IS_LEADER).set(1.0);
         tracing::info!(term = number, "this controller leads");
         true
     }
@@ -189,6 +193,11 @@ impl Office {
         let now_ms = self.now_ms();
         let fresh = |t: &Term| now_ms.saturating_sub(t.confirmed_ms) <= self.config.session_timeout_ms / 2;
         self.term.lock().as_ref().is_some_and(fresh)
+    }
+
+    /// The term that this member serves in.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.term.lock().as_ref().map(|t| t.number)
     }
 
     /// A heartbeat came. False when this member is not a leader whom a majority confirmed lately: then nobody

@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use metadata::LivenessConfig;
+use metadata::{LivenessConfig, PaceConfig};
 use quorum::{Quorum, QuorumConfig, QuorumError};
 use rpc::pb::{
     admin_service_server::AdminServiceServer, node_service_server::NodeServiceServer,
@@ -16,10 +16,13 @@ use crate::{
     alarm,
     bootstrap::{Step, next_step},
     hub::Hub,
+    leaving::Leaving,
     node::NodeEndpoint,
     office::Office,
+    orders,
     peers::GrpcPeers,
     raft::RaftEndpoint,
+    rebalance::{RebalanceConfig, Rebalancer},
 };
 
 /// One controller.
@@ -34,6 +37,9 @@ pub struct ControllerConfig {
     pub raft_election_timeout_ms_min: u64,
     pub raft_election_timeout_ms_max: u64,
     pub raft_snapshot_entries: u64,
+    pub rebalance: RebalanceConfig,
+    /// Asked and told in a cluster that starts and stops nodes itself.
+    pub kubernetes: settings::KubernetesSettings,
 }
 
 /// Why a controller did not start.
@@ -45,6 +51,8 @@ pub enum ControllerError {
     Quorum(#[from] QuorumError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error("controller.kubernetes: {0}")]
+    Kubernetes(String),
     #[error("a listener failed: {0}")]
     Listener(#[from] std::io::Error),
 }
@@ -72,6 +80,17 @@ impl From<&settings::ControllerSettings> for ControllerConfig {
             raft_election_timeout_ms_min: settings.raft_election_timeout_ms_min,
             raft_election_timeout_ms_max: settings.raft_election_timeout_ms_max,
             raft_snapshot_entries: settings.raft_snapshot_entries,
+            rebalance: RebalanceConfig {
+                enabled: settings.rebalance.enabled,
+                pace: PaceConfig {
+                    bytes_per_second_min: settings.rebalance.bytes_per_second_min,
+                    bytes_per_second_max: settings.rebalance.bytes_per_second_max.max(1),
+                },
+                moves_max: settings.rebalance.moves_max.max(1),
+                settle_ms: settings.rebalance.settle_ms,
+                away_ms_max: settings.rebalance.away_ms_max,
+            },
+            kubernetes: settings.kubernetes.clone(),
         }
     }
 }
@@ -105,15 +124,33 @@ pub async fn start(
     let quorum = Arc::new(Quorum::open(quorum_config, fresh_id, peers.clone()).await?);
     let stop = CancellationToken::new();
     let health = Health::starting("the controller belongs to no group yet");
+    // Its log is read.
+    health.set_started("the controller belongs to no group yet");
     let hub = Arc::new(Hub::new());
     let office = Arc::new(Office::new(quorum.clone(), config.liveness));
+    let rebalancer = Arc::new(Rebalancer::new(quorum.clone(), config.rebalance));
+    let orders = orders::of(&config.kubernetes)?;
+    let leaving = Arc::new(Leaving::new(quorum.clone(), rebalancer.clone(), orders.clone()));
     let rpc_address = rpc.local_addr()?;
-    let server = serve_rpc(rpc, &config, &quorum, &office, &hub, stop.clone());
+    let raft = RaftEndpoint { quorum: quorum.clone(), seeds: config.seeds.clone() };
+    let node = NodeEndpoint {
+        quorum: quorum.clone(),
+        office: office.clone(),
+        rebalancer: rebalancer.clone(),
+        leaving: leaving.clone(),
+        orders,
+        hub: hub.clone(),
+        stop: stop.clone(),
+    };
+    let admin = Admin { quorum: quorum.clone(), office: office.clone(), rebalancer: rebalancer.clone() };
+    let server = serve_rpc(rpc, (raft, node, admin), stop.clone());
     let tasks = vec![
         tokio::spawn(server),
         tokio::spawn(serve_health(http, health.clone(), metrics, stop.clone().cancelled_owned())),
         tokio::spawn(hub.run(quorum.clone(), stop.clone())),
-        tokio::spawn(office.run(stop.clone())),
+        tokio::spawn(office.clone().run(stop.clone())),
+        tokio::spawn(rebalancer.run(office.clone(), stop.clone())),
+        tokio::spawn(leaving.run(office, stop.clone())),
         tokio::spawn(alarm::watch(quorum.clone(), stop.clone())),
         tokio::spawn(bootstrap(
             quorum.clone(),
@@ -129,16 +166,9 @@ pub async fn start(
 
 fn serve_rpc(
     listener: TcpListener,
-    config: &ControllerConfig,
-    quorum: &Arc<Quorum>,
-    office: &Arc<Office>,
-    hub: &Arc<Hub>,
+    (raft, node, admin): (RaftEndpoint, NodeEndpoint, Admin),
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let raft = RaftEndpoint { quorum: quorum.clone(), seeds: config.seeds.clone() };
-    let node =
-        NodeEndpoint { quorum: quorum.clone(), office: office.clone(), hub: hub.clone(), stop: stop.clone() };
-    let admin = Admin { quorum: quorum.clone() };
     let server = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(4)))

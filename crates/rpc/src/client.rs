@@ -1,3 +1,4 @@
+mod nodes;
 mod partitions;
 mod sessions;
 
@@ -69,12 +70,17 @@ impl ControllerClient {
         &self.seeds
     }
 
+    /// `machine`: the Kubernetes node that it runs on, whose zone is its rack where no other is given.
     pub async fn register(
         &self,
         registration: &NodeRegistration,
+        machine: Option<&str>,
         within: Duration,
     ) -> Result<pb::RegisterResponse, ControllerError> {
-        let request = convert::registration_to_pb(registration);
+        let request = pb::RegisterRequest {
+            kubernetes_node: machine.map(str::to_owned),
+            ..convert::registration_to_pb(registration)
+        };
         self.call(within, |channel| {
             let request = request.clone();
             async move { Ok(node_service(channel).register(request).await?.into_inner()) }

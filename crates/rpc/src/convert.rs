@@ -75,6 +75,7 @@ pub fn encode_delta(delta: &Delta) -> pb::MetadataEvent {
             .iter()
             .map(|(id, name)| pb::DeletedTopic { id: uuid_bytes(id.0), name: name.to_string() })
             .collect(),
+        gone_nodes: delta.gone_nodes.iter().map(|n| n.0).collect(),
     };
     pb::MetadataEvent { format: crate::FORMAT, delta: message.encode_to_vec().into() }
 }
@@ -96,6 +97,7 @@ pub fn decode_delta(event: &pb::MetadataEvent) -> Result<Delta> {
         snapshot: message.snapshot,
         cluster: cluster.transpose()?,
         nodes: message.nodes.into_iter().map(|n| node_from(n).map(Arc::new)).collect::<Result<_>>()?,
+        gone_nodes: message.gone_nodes.into_iter().map(NodeId).collect(),
         topics: message.topics.into_iter().map(topic_from).collect::<Result<_>>()?,
         deleted: deleted
             .map(|t| Ok((TopicId(uuid("deleted.id", &t.id)?), topic_name(&t.name)?)))
@@ -117,6 +119,8 @@ fn node_to(node: &Node) -> pb::Node {
         kafka: endpoint_to(&node.kafka),
         http: endpoint_to(&node.http),
         rack: node.rack.clone(),
+        draining: node.draining,
+        scaled_in: node.scaled_in,
     }
 }
 
@@ -134,6 +138,8 @@ fn node_from(node: pb::Node) -> Result<Node> {
         kafka: endpoint_from(node.kafka)?,
         http: endpoint_from(node.http)?,
         rack: node.rack,
+        draining: node.draining,
+        scaled_in: node.scaled_in,
     })
 }
 
@@ -183,6 +189,7 @@ pub fn registration_to_pb(registration: &NodeRegistration) -> pb::RegisterReques
         intact: registration.intact,
         damaged: registration.damaged.iter().map(damaged_to).collect(),
         incarnation: registration.incarnation.map(uuid_bytes),
+        kubernetes_node: None,
     }
 }
 

@@ -11,9 +11,12 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
         RefusalKind::UnknownTopic | RefusalKind::UnknownPartition | RefusalKind::UnknownNode => {
             Code::NotFound
         }
-        RefusalKind::StaleNodeEpoch | RefusalKind::WrongCluster | RefusalKind::NoReassignmentInProgress => {
-            Code::FailedPrecondition
-        }
+        RefusalKind::StaleNodeEpoch
+        | RefusalKind::WrongCluster
+        | RefusalKind::RetiredDirectory
+        | RefusalKind::CannotDrain
+        | RefusalKind::NotDrained
+        | RefusalKind::NoReassignmentInProgress => Code::FailedPrecondition,
         RefusalKind::InvalidTopicName
         | RefusalKind::InvalidPartitions
         | RefusalKind::InvalidReplicationFactor

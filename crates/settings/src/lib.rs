@@ -8,6 +8,7 @@ mod tree;
 pub use advertised::{AdvertisedError, advertised};
 pub use load::{SettingsError, Sources, flags, load};
 pub use tree::{
-    ControllerSettings, GatewayKafkaSettings, GatewaySettings, GroupSettings, LimitSettings, ListenSettings,
-    LogFormat, LogSettings, PublicListenSettings, Settings, StorageSettings,
+    ControllerSettings, GatewayKafkaSettings, GatewaySettings, GroupSettings, KubernetesSettings,
+    LimitSettings, ListenSettings, LogFormat, LogSettings, PublicListenSettings, RebalanceSettings, Settings,
+    StorageSettings,
 };

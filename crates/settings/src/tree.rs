@@ -61,6 +61,37 @@ pub struct ControllerSettings {
     pub raft_election_timeout_ms_max: u64,
     /// The metadata log is cut by a snapshot after so many entries.
     pub raft_snapshot_entries: u64,
+    pub rebalance: RebalanceSettings,
+    pub kubernetes: KubernetesSettings,
+}
+
+/// How replicas are moved to where there is room for them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RebalanceSettings {
+    /// Whether anything is moved unasked. What drains is moved in any case.
+    pub enabled: bool,
+    /// How many bytes of what moves to it a node takes in in a second, at most and at least: between them, as many as producers
+    /// do not notice.
+    pub bytes_per_second_max: u64,
+    pub bytes_per_second_min: u64,
+    /// How many replicas move to a node, and from it, at once.
+    pub moves_max: usize,
+    /// A node that has been there for so long takes part; one that has been away for so long is not waited for any more.
+    pub settle_ms: u64,
+    pub away_ms_max: u64,
+}
+
+/// What the controller asks of the Kubernetes that it runs in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KubernetesSettings {
+    pub enabled: bool,
+    pub namespace: String,
+    /// The name of this controller's pod, which Events come from.
+    pub pod: String,
+    /// The StatefulSet of the storage nodes: a node whose ordinal is not below its replicas leaves for good.
+    pub stateful_set: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,6 +101,8 @@ pub struct StorageSettings {
     pub node_id: i32,
     pub data_dir: String,
     pub rack: Option<String>,
+    /// The Kubernetes node that this one runs on: its zone is the rack where no other is given.
+    pub kubernetes_node: Option<String>,
     pub kafka: PublicListenSettings,
     pub http: PublicListenSettings,
     /// How often retention looks at the segments.
@@ -97,6 +130,8 @@ pub struct StorageSettings {
     pub replica_fetch_wait_ms_max: u64,
     /// Producers are refused while less of the disk is free; none: a twentieth of it, and at most 1 GiB.
     pub disk_reserve_bytes: Option<u64>,
+    /// Told to stop (SIGTERM), a node waits for so long at most until every partition has enough replicas in sync without it.
+    pub stop_wait_ms_max: u64,
     pub groups: GroupSettings,
 }
 
@@ -133,6 +168,8 @@ pub struct GatewaySettings {
     pub rest: PublicListenSettings,
     pub kafka: GatewayKafkaSettings,
     pub limits: LimitSettings,
+    /// Told to stop, a gateway is not ready for so long before it takes no more connections.
+    pub unready_ms: u64,
 }
 
 /// The gateway as a broker.
@@ -208,6 +245,32 @@ impl Default for ControllerSettings {
             raft_election_timeout_ms_min: 500,
             raft_election_timeout_ms_max: 1_000,
             raft_snapshot_entries: 1_000,
+            rebalance: RebalanceSettings::default(),
+            kubernetes: KubernetesSettings::default(),
+        }
+    }
+}
+
+impl Default for RebalanceSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bytes_per_second_max: 100 << 20,
+            bytes_per_second_min: 4 << 20,
+            moves_max: 8,
+            settle_ms: 10_000,
+            away_ms_max: 600_000,
+        }
+    }
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            namespace: "default".to_owned(),
+            pod: "controller".to_owned(),
+            stateful_set: "storage-node".to_owned(),
         }
     }
 }
@@ -218,6 +281,7 @@ impl Default for StorageSettings {
             node_id: 0,
             data_dir: "anabranch-data/storage-node-0".to_owned(),
             rack: None,
+            kubernetes_node: None,
             kafka: on(9092),
             http: on(9600),
             retention_check_interval_ms: 300_000,
@@ -230,6 +294,7 @@ impl Default for StorageSettings {
             replica_lag_ms_max: 10_000,
             replica_fetch_wait_ms_max: 500,
             disk_reserve_bytes: None,
+            stop_wait_ms_max: 40_000,
             groups: GroupSettings::default(),
         }
     }

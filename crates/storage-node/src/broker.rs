@@ -16,6 +16,7 @@ use crate::{
     producer_ids::ProducerIds,
     replication::{IsrKeeper, Sessions},
     store::Store,
+    waits::CommitWaits,
 };
 
 /// Serves Kafka's protocol from the store and the metadata.
@@ -43,11 +44,13 @@ pub(crate) struct Traffic {
     produce_seconds: Histogram,
     /// From the append to the commit.
     pub(crate) commit_seconds: Histogram,
+    /// The same, for the controller.
+    pub(crate) waits: Arc<CommitWaits>,
     requests: Counter,
 }
 
 impl Traffic {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(waits: Arc<CommitWaits>) -> Self {
         Self {
             produced_bytes: metrics::counter!("anabranch_storage_produced_bytes_total"),
             produced_batches: metrics::counter!("anabranch_storage_produced_batches_total"),
@@ -55,6 +58,7 @@ impl Traffic {
             replicated_bytes: metrics::counter!("anabranch_storage_replicated_bytes_total"),
             produce_seconds: metrics::histogram!("anabranch_storage_produce_seconds"),
             commit_seconds: metrics::histogram!("anabranch_storage_commit_seconds"),
+            waits,
             requests: metrics::counter!("anabranch_storage_requests_total"),
         }
     }

@@ -56,6 +56,8 @@ mod tests {
             kafka: endpoint.clone(),
             http: endpoint,
             rack: None,
+            draining: false,
+            scaled_in: false,
         };
         Delta { nodes: vec![Arc::new(node)], snapshot, ..Delta::default() }
     }

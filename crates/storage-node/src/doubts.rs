@@ -137,6 +137,8 @@ mod tests {
             kafka: endpoint.clone(),
             http: endpoint,
             rack: None,
+            draining: false,
+            scaled_in: false,
             directory: domain::DirectoryId(uuid::Uuid::from_u128(1)),
         };
         let mut image = Image::default();

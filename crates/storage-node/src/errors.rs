@@ -140,9 +140,11 @@ pub(crate) fn refusal_code(kind: RefusalKind) -> ResponseError {
         RefusalKind::InvalidRequest => ResponseError::InvalidRequest,
         RefusalKind::NoReassignmentInProgress => ResponseError::NoReassignmentInProgress,
         RefusalKind::StaleNodeEpoch => ResponseError::StaleBrokerEpoch,
-        RefusalKind::UnknownNode | RefusalKind::NodeIdInUse | RefusalKind::WrongCluster => {
-            ResponseError::UnknownServerError
-        }
+        RefusalKind::CannotDrain | RefusalKind::NotDrained => ResponseError::InvalidRequest,
+        RefusalKind::UnknownNode
+        | RefusalKind::NodeIdInUse
+        | RefusalKind::WrongCluster
+        | RefusalKind::RetiredDirectory => ResponseError::UnknownServerError,
     }
 }
 

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use commitlog::{DataDirError, FileCache, MetaProperties};
 use domain::{DirectoryId, NodeId};
 use group::GroupConfig;
-use metadata::{Endpoint as Address, NodeRegistration};
+use metadata::{Endpoint as Address, NodeRegistration, RefusalKind};
 use rpc::{ControllerClient, ControllerError, MetadataWatch, WatchedImage};
 use settings::{AdvertisedError, advertised};
 use telemetry::{Health, Metrics, MetricsError, health_routes, serve_http};
@@ -20,11 +20,13 @@ use crate::{
     broker::{Broker, Endpoint, Traffic},
     cleaner,
     departed::Departed,
+    departure::Departure,
     disk::DiskGuard,
     doubts::Doubts,
     folder::{self, FolderError},
     groups::{Groups, group_config},
     home::Home,
+    pace::MovePace,
     partition::Points,
     producer_ids::ProducerIds,
     replication::{self, FetchConfig, Fetchers, Sessions},
@@ -33,6 +35,8 @@ use crate::{
     session::Session,
     store::{Checkpoints, Store},
     upkeep,
+    usage::UsageReporter,
+    waits::CommitWaits,
 };
 
 /// One storage node.
@@ -57,6 +61,10 @@ pub struct StorageNodeConfig {
     pub groups: GroupConfig,
     /// How many partitions the topic gets that groups are kept in.
     pub offsets_partitions: i32,
+    /// The machine that it runs on, as Kubernetes calls it.
+    pub kubernetes_node: Option<String>,
+    /// Told to stop, it waits for so long at most until there are enough others.
+    pub stop_wait_max: Duration,
     pub server: ServerConfig,
 }
 
@@ -91,6 +99,9 @@ pub enum StorageNodeError {
     Listener(#[from] std::io::Error),
     #[error("the node was told to stop before it had registered")]
     Stopped,
+    /// What was in the folder is elsewhere, and nobody will take it from here: it was emptied.
+    #[error("the folder belonged to a node that was drained and left: it was emptied, start again")]
+    Retired,
 }
 
 /// A running storage node.
@@ -100,6 +111,7 @@ pub struct StorageNodeHandle {
     active: watch::Receiver<bool>,
     refused: watch::Receiver<Option<ControllerError>>,
     health: Health,
+    departure: Departure,
     kafka: SocketAddr,
     /// Ends the session first: leaderships move while everything else still runs.
     leave: CancellationToken,
@@ -129,6 +141,8 @@ impl From<&settings::Settings> for StorageNodeConfig {
             disk_reserve_bytes: storage.disk_reserve_bytes,
             groups: group_config(&storage.groups),
             offsets_partitions: storage.groups.offsets_partitions.max(1),
+            kubernetes_node: storage.kubernetes_node.clone().filter(|n| !n.is_empty()),
+            stop_wait_max: Duration::from_millis(storage.stop_wait_ms_max),
             server: ServerConfig {
                 request_bytes_max: storage.request_bytes_max as usize,
                 idle_max: Duration::from_millis(storage.connection_idle_ms_max),
@@ -175,7 +189,9 @@ pub async fn start(
     let kafka_address = endpoint("storage.kafka", &config.kafka_advertised, kafka_bound)?;
     let http_address = endpoint("storage.http", &config.http_advertised, http_bound)?;
     let rest_consumers = RestConsumers::default();
-    let routes = health_routes(health.clone(), metrics).merge(rest_consumers.routes());
+    let departure = Departure::new();
+    let routes =
+        health_routes(health.clone(), metrics).merge(rest_consumers.routes()).merge(departure.routes());
     let http_task = tokio::spawn(serve_http(http, routes, stop.clone().cancelled_owned()));
 
     let home = Arc::new(Home::new(node));
@@ -202,11 +218,12 @@ pub async fn start(
             .await
             .map_err(std::io::Error::other)??;
     }
-    health.set_unready("not registered with the controller yet");
+    health.set_started("not registered with the controller yet");
     let controllers = ControllerClient::new(config.controllers.clone());
     let (active, is_active) = watch::channel(false);
     let (refused, is_refused) = watch::channel(None);
     let assurance = Arc::new(Assurance::new());
+    let (pace, waits) = (Arc::new(MovePace::new()), Arc::new(CommitWaits::new()));
     let session = Session {
         controllers: controllers.clone(),
         registration: NodeRegistration {
@@ -223,12 +240,27 @@ pub async fn start(
         },
         store: store.clone(),
         assurance: assurance.clone(),
+        departure: departure.clone(),
+        waits: waits.clone(),
+        pace: pace.clone(),
+        machine: config.kubernetes_node.clone(),
+        stop_wait_max: config.stop_wait_max,
         active,
         refused,
     };
-    let (_, cluster_id) = tokio::select! {
-        registered = session.register() => registered.map_err(StorageNodeError::Refused)?,
+    let registered = tokio::select! {
+        registered = session.register() => registered,
         () = interrupted.cancelled() => return Err(StorageNodeError::Stopped),
+    };
+    let (_, cluster_id) = match registered {
+        Err(ControllerError::Refused(refusal)) if refusal.kind == RefusalKind::RetiredDirectory => {
+            tracing::warn!(%refusal, "emptying the data folder: all that was in it is elsewhere");
+            store.dir.empty()?;
+            stop.cancel();
+            log_panic(http_task.await);
+            return Err(StorageNodeError::Retired);
+        }
+        registered => registered.map_err(StorageNodeError::Refused)?,
     };
     match properties {
         Some(properties) => properties.check(store.dir.path(), cluster_id, node)?,
@@ -263,7 +295,7 @@ pub async fn start(
         image: image.clone(),
         controllers: controllers.clone(),
         producer_ids: ProducerIds::new(controllers.clone()),
-        traffic: Traffic::new(),
+        traffic: Traffic::new(waits),
         sessions: Sessions::new(),
         isr: store.isr.clone(),
         disk: disk.clone(),
@@ -291,7 +323,9 @@ pub async fn start(
         wait_max: config.replica_fetch_wait_max,
         response_bytes_max: REPLICA_RESPONSE_BYTES_MAX,
         partition_bytes_max: REPLICA_PARTITION_BYTES_MAX,
+        pace,
     };
+    let usage = UsageReporter::new(node, store.clone(), image.clone(), controllers.clone());
     let isr = store.isr.clone().run(
         store.clone(),
         image.clone(),
@@ -304,6 +338,7 @@ pub async fn start(
         tokio::spawn(fetching.run(Arc::new(fetch_config), image.clone(), store.clone(), stop.clone())),
         tokio::spawn(isr),
         tokio::spawn(groups.run(stop.clone())),
+        tokio::spawn(usage.run(stop.clone())),
         tokio::spawn(store.reports.clone().run(store.clone(), controllers, stop.clone())),
         tokio::spawn(upkeep::run(
             store.clone(),
@@ -329,6 +364,7 @@ pub async fn start(
         active: is_active,
         refused: is_refused,
         health,
+        departure,
         kafka: kafka_bound,
         leave,
         stop_serving,
@@ -388,6 +424,11 @@ impl StorageNodeHandle {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Ends once somebody on this host has asked the node to go and the controller lets it: its process may end.
+    pub async fn may_stop(&self) {
+        self.departure.may().await;
     }
 
     /// Ends its leaderships, answers what was asked, closes every log and marks the folder as clean.

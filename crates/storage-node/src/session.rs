@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assurance::{Asked, Assurance},
+    departure::{Departure, Standing},
+    pace::MovePace,
     store::Store,
+    waits::CommitWaits,
 };
 
 /// This node's standing with the controller: registered, heard of, and not fenced.
@@ -22,6 +25,14 @@ pub(crate) struct Session {
     pub(crate) registration: NodeRegistration,
     pub(crate) store: Arc<Store>,
     pub(crate) assurance: Arc<Assurance>,
+    /// Whether somebody who stops this node has it ask first.
+    pub(crate) departure: Departure,
+    pub(crate) waits: Arc<CommitWaits>,
+    pub(crate) pace: Arc<MovePace>,
+    /// The machine that it runs on, as the controller may look it up.
+    pub(crate) machine: Option<String>,
+    /// Told to stop, it asks for so long, and goes then in any case.
+    pub(crate) stop_wait_max: Duration,
     /// Turns true once the controller counts this node as active.
     pub(crate) active: watch::Sender<bool>,
     /// Set when the controller refuses this node for good: its process should end.
@@ -33,8 +44,10 @@ const REGISTER_WITHIN: Duration = Duration::from_secs(5);
 /// A stream that is not answered for so long is left for a new one.
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 const PAUSE: Duration = Duration::from_millis(50);
-/// A node that was told to stop hands its leaderships over for no longer than this.
+/// A node that stops now hands its leaderships over for no longer than this.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// How often it is told how long producers wait.
+const WAITS_EVERY: Duration = Duration::from_secs(1);
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
 impl Session {
@@ -44,7 +57,8 @@ impl Session {
     /// The controller refuses: another cluster's folder, or a node id that is in use.
     pub(crate) async fn register(&self) -> Result<(NodeEpoch, ClusterId), ControllerError> {
         loop {
-            match self.controllers.register(&self.registration, REGISTER_WITHIN).await {
+            let machine = self.machine.as_deref();
+            match self.controllers.register(&self.registration, machine, REGISTER_WITHIN).await {
                 Ok(answer) => {
                     let cluster_id = uuid::Uuid::from_slice(&answer.cluster_id)
                         .map_err(|e| ControllerError::Unknown(format!("cluster id: {e}")))?;
@@ -101,7 +115,7 @@ impl Session {
         loop {
             let outcome = self.stream(&stop, &mut leave_by).await;
             if stop.is_cancelled() {
-                let by = *leave_by.get_or_insert_with(|| Instant::now() + LEAVE_MAX);
+                let by = *leave_by.get_or_insert_with(|| Instant::now() + self.stop_wait_max + LEAVE_MAX);
                 if matches!(outcome, Outcome::Left | Outcome::Replaced) || Instant::now() >= by {
                     return;
                 }
@@ -151,7 +165,7 @@ impl Session {
         let epoch = self.store.epoch();
         let mut asked = Asked::new(&self.assurance);
         asked.left(asked.note());
-        if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_err() {
+        if beats.try_send(self.beat(epoch, self.kind(leave_by))).is_err() {
             return Outcome::Lost("no room for a heartbeat".to_owned());
         }
         let mut answers = match self.controllers.heartbeat(ReceiverStream::new(outgoing)).await {
@@ -161,15 +175,21 @@ impl Session {
         let mut ticks = tokio::time::interval(Duration::from_millis(HEARTBEAT_INTERVAL_MS));
         let mut answered = Instant::now();
         let mut handed_over = false;
+        let mut waited = Instant::now();
+        let mut wanted = self.departure.wanted();
         loop {
             tokio::select! {
                 () = stop.cancelled(), if leave_by.is_none() => {
                     // Others take over first: nobody notices more than a moved leader.
-                    *leave_by = Some(Instant::now() + LEAVE_MAX);
+                    *leave_by = Some(Instant::now() + self.stop_wait_max + LEAVE_MAX);
                     let noted = asked.note();
-                    if beats.send(self.beat(epoch, Beat::Stopping)).await.is_ok() {
+                    if beats.send(self.beat(epoch, self.kind(leave_by))).await.is_ok() {
                         asked.left(noted);
                     }
+                }
+                // Said at once, not with the next tick; a sender that is gone has nothing to say any more.
+                Ok(()) = wanted.changed() => {
+                    let _ = beats.try_send(self.beat(epoch, self.kind(leave_by)));
                 }
                 _ = ticks.tick() => {
                     let done = handed_over && !self.store.leads_for_others();
@@ -191,14 +211,19 @@ impl Session {
                         return Outcome::Lost("no answer to heartbeats".to_owned());
                     }
                     let noted = asked.note();
+                    let mut beat = self.beat(epoch, self.kind(leave_by));
+                    if waited.elapsed() >= WAITS_EVERY {
+                        waited = Instant::now();
+                        beat.commit_us_p99 = self.waits.take_p99();
+                    }
                     // A full channel means that the stream is stuck: the answers' age will tell.
-                    if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_ok() {
+                    if beats.try_send(beat).is_ok() {
                         asked.left(noted);
                     }
                 }
                 () = self.assurance.wanted(), if asked.is_idle() => {
                     let noted = asked.note();
-                    if beats.try_send(self.beat(epoch, Beat::of(leave_by))).is_ok() {
+                    if beats.try_send(self.beat(epoch, self.kind(leave_by))).is_ok() {
                         asked.left(noted);
                     }
                 }
@@ -207,7 +232,14 @@ impl Session {
                         answered = Instant::now();
                         asked.answered(answer.version);
                         // A fenced node leads nothing.
-                        handed_over |= answer.may_stop || (leave_by.is_some() && answer.fenced);
+                        let asks = leave_by.is_some() || self.departure.is_wanted();
+                        handed_over |= answer.may_stop || (asks && answer.fenced);
+                        if handed_over && !self.store.leads_for_others() {
+                            self.departure.stands(Standing::May);
+                        } else if let Some(leaving) = answer.leaving.filter(|_| asks) {
+                            self.departure.stands(Standing::Waits(leaving));
+                        }
+                        self.pace.set(answer.move_bytes_per_second_max);
                         self.active.send_if_modified(|active| std::mem::replace(active, !answer.fenced) == answer.fenced);
                     }
                     Ok(None) => return Outcome::Lost("the controller ended the stream".to_owned()),
@@ -223,7 +255,19 @@ impl Session {
             epoch: epoch.0,
             ready: true,
             goodbye: beat == Beat::Goodbye,
-            stopping: beat == Beat::Stopping,
+            stopping: matches!(beat, Beat::Stopping | Beat::StoppingNow),
+            must_stop: beat == Beat::StoppingNow,
+            commit_us_p99: None,
+        }
+    }
+
+    /// What there is to say, if it is no goodbye. One that was told to stop and may not stops in its last seconds anyway.
+    fn kind(&self, leave_by: &Option<Instant>) -> Beat {
+        match leave_by {
+            Some(by) if Instant::now() + LEAVE_MAX >= *by => Beat::StoppingNow,
+            Some(_) => Beat::Stopping,
+            None if self.departure.is_wanted() => Beat::Stopping,
+            None => Beat::Alive,
         }
     }
 
@@ -242,15 +286,11 @@ impl Session {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Beat {
     Alive,
-    /// Leaderships are to move elsewhere.
+    /// It asks whether it may stop: leaderships are to move elsewhere, once there are enough others.
     Stopping,
+    /// The same, and it does not wait.
+    StoppingNow,
     Goodbye,
-}
-
-impl Beat {
-    fn of(leave_by: &Option<Instant>) -> Self {
-        if leave_by.is_some() { Beat::Stopping } else { Beat::Alive }
-    }
 }
 
 /// How a heartbeat stream ended.

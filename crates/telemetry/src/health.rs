@@ -1,6 +1,10 @@
 use std::{
     future::Future,
-    sync::{Arc, OnceLock, RwLock},
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -11,15 +15,25 @@ use tokio::net::TcpListener;
 
 /// Whether a service is ready, and if not, why.
 #[derive(Clone, Debug)]
-pub struct Health(Arc<RwLock<Result<(), String>>>);
+pub struct Health {
+    ready: Arc<RwLock<Result<(), String>>>,
+    started: Arc<AtomicBool>,
+}
 
 impl Health {
     /// Not ready yet, for this reason.
     pub fn starting(reason: &str) -> Self {
-        Self(Arc::new(RwLock::new(Err(reason.to_owned()))))
+        Self { ready: Arc::new(RwLock::new(Err(reason.to_owned()))), started: Arc::default() }
+    }
+
+    /// What there was is recovered, and the ports are open; not ready yet, for this reason.
+    pub fn set_started(&self, reason: &str) {
+        self.started.store(true, Ordering::Release);
+        self.set_unready(reason);
     }
 
     pub fn set_ready(&self) {
+        self.started.store(true, Ordering::Release);
         self.set(Ok(()));
     }
 
@@ -28,7 +42,7 @@ impl Health {
     }
 
     fn set(&self, state: Result<(), String>) {
-        *self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = state;
+        *self.ready.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = state;
     }
 
     /// What `/readyz` answers.
@@ -39,8 +53,16 @@ impl Health {
         }
     }
 
+    /// What `/startupz` answers: it is asked for once only, and a recovery may take long.
+    pub fn startup(&self) -> (StatusCode, String) {
+        match self.started.load(Ordering::Acquire) {
+            true => (StatusCode::OK, "started\n".to_owned()),
+            false => self.readiness(),
+        }
+    }
+
     pub fn check(&self) -> Result<(), String> {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.ready.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 }
 
@@ -75,11 +97,12 @@ impl Metrics {
     }
 }
 
-/// `/livez`, `/readyz` and `/metrics`. None of them asks another service.
+/// `/livez`, `/readyz`, `/startupz` and `/metrics`. None of them asks another service.
 pub fn health_routes(health: Health, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz).with_state(health))
+        .route("/readyz", get(readyz).with_state(health.clone()))
+        .route("/startupz", get(async |State(health): State<Health>| health.startup()).with_state(health))
         .route("/metrics", get(async |State(metrics): State<Metrics>| metrics.render()).with_state(metrics))
 }
 
@@ -107,6 +130,7 @@ pub async fn serve_http(
         // Only slower without.
         let _ = stream.set_nodelay(true);
     });
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(until).await {
         tracing::error!(%error, "the HTTP listener failed");
     }

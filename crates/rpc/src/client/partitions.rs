@@ -164,6 +164,10 @@ mod tests {
         ) -> Answer<pb::ReportReplicasResponse> {
             Err(Status::unavailable("not in the script"))
         }
+
+        async fn report_usage(&self, _: Request<pb::ReportUsageRequest>) -> Answer<pb::ReportUsageResponse> {
+            Err(Status::unavailable("not in the script"))
+        }
     }
 
     /// What a proposal comes to when the controller answers so.

@@ -96,10 +96,13 @@ pub(crate) fn handle(broker: &Broker, frame: &RequestFrame) -> Result<Reply, Fra
     }
     let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)).min(WAIT_MAX);
     let (waits, seconds) = (produce.waits, broker.traffic.commit_seconds.clone());
+    let lately = broker.traffic.waits.clone();
     let settled = async move {
         let begun = Instant::now();
         let response = settle(waits, response, begun + patience).await?;
-        seconds.record(begun.elapsed());
+        let waited = begun.elapsed();
+        seconds.record(waited);
+        lately.record(waited);
         Ok(wire::encode_response(&response, version, id)?.into())
     };
     Ok(Reply::Later(settled.boxed()))

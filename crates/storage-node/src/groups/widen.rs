@@ -11,7 +11,7 @@ pub(super) type Wider = (TopicName, PartitionIndex, Option<Vec<NodeId>>);
 /// gets by default. They keep those that they have, and the new ones go to the nodes that have fewest.
 pub(super) fn wider(image: &Image) -> Vec<Wider> {
     let Some(topic) = image.topics.get(OFFSETS_TOPIC) else { return Vec::new() };
-    let active: Vec<NodeId> = image.active_nodes().map(|node| node.id).collect();
+    let active: Vec<NodeId> = image.placeable_nodes().map(|node| node.id).collect();
     let wanted = active.len().min(REPLICATION_FACTOR_DEFAULT);
     let mut load: BTreeMap<NodeId, usize> = active.iter().map(|node| (*node, 0)).collect();
     for node in topic.numbered().flat_map(|(_, partition)| &partition.replicas) {

@@ -23,7 +23,7 @@ use super::{
     fetchers::{FetchConfig, Wanted},
     follow::{Answer, Position, Taken},
 };
-use crate::{partition::LocalPartition, store::Store};
+use crate::{partition::LocalPartition, store::Store, usage};
 
 /// Fetches from one leader: everything that this node follows it in, over one connection and one session (KIP-227).
 pub(crate) struct Fetcher {
@@ -209,6 +209,7 @@ impl Fetcher {
     fn changes(&mut self, request: u64) -> (Vec<FetchTopic>, Vec<ForgottenTopic>) {
         let mut asked: HashMap<TopicId, Vec<FetchPartition>> = HashMap::new();
         let mut forgotten: HashMap<TopicId, Vec<i32>> = HashMap::new();
+        let image = self.image.load();
         let mut wanted = self.wanted.partitions.lock();
         // A new leader epoch is worth a try at once.
         for key in std::mem::take(&mut wanted.fresh) {
@@ -230,6 +231,10 @@ impl Fetcher {
                 continue;
             }
             self.session.told.insert(key, (position, request));
+            let bytes_max = match usage::comes_to(&image, self.config.me, key) {
+                true => self.config.pace.ask(self.config.partition_bytes_max),
+                false => self.config.partition_bytes_max,
+            };
             asked.entry(topic).or_default().push(
                 FetchPartition::default()
                     .with_partition(partition.0)
@@ -237,7 +242,7 @@ impl Fetcher {
                     .with_fetch_offset(position.offset.0)
                     .with_log_start_offset(position.start.0)
                     .with_last_fetched_epoch(position.last_epoch.0)
-                    .with_partition_max_bytes(self.config.partition_bytes_max),
+                    .with_partition_max_bytes(bytes_max),
             );
         }
         let asked = asked.into_iter().map(|(topic, partitions)| {
@@ -321,6 +326,10 @@ impl Fetcher {
         answer: Answer,
     ) -> Option<Taken> {
         let leader = self.wanted.leader;
+        let bytes = match &answer {
+            Answer::Records { batches, .. } => batches.len(),
+            _ => 0,
+        };
         let taken = match &answer {
             // An append to the page cache, as a producer's: handing the worker over would cost more.
             Answer::Records { .. } => partition.take_answer(leader, asked, answer),
@@ -329,7 +338,10 @@ impl Fetcher {
         match taken {
             Ok(taken) => {
                 if matches!(taken, Taken::Done | Taken::Stale) {
-                    self.next(key);
+                    match self.owes(key, bytes) {
+                        Duration::ZERO => self.next(key),
+                        pause => self.pause(key, pause),
+                    }
                 }
                 Some(taken)
             }
@@ -349,9 +361,24 @@ impl Fetcher {
         self.wanted.partitions.lock().dirty.insert(key);
     }
 
+    /// How long what moves to this node has to wait for what has come.
+    fn owes(&self, key: Key, bytes: usize) -> Duration {
+        if bytes == 0 || !usage::comes_to(&self.image.load(), self.config.me, key) {
+            return Duration::ZERO;
+        }
+        self.config.pace.take(u64::try_from(bytes).unwrap_or(u64::MAX), Instant::now().into_std())
+    }
+
+    /// The partition is left out for so long, though nothing is wrong with it.
+    fn pause(&mut self, key: Key, pause: Duration) {
+        self.resting.insert(key, Rest { until: Some(Instant::now() + pause), pause: Duration::ZERO });
+        self.wanted.partitions.lock().dirty.insert(key);
+    }
+
     /// The partition is left out for a while, longer each time, so that errors make no storm.
     fn rest(&mut self, key: Key, partition: &LocalPartition, reason: &str) {
-        let pause = self.resting.get(&key).map_or(PAUSE_MIN, |rest| (rest.pause * 2).min(PAUSE_MAX));
+        let pause =
+            self.resting.get(&key).map_or(PAUSE_MIN, |rest| (rest.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX));
         if pause == PAUSE_MAX {
             tracing::warn!(partition = %partition.name, leader = %self.wanted.leader, reason, "fetching goes on failing");
         } else {

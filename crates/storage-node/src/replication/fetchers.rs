@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use transport::ClientPool;
 
 use super::{Key, fetcher};
-use crate::{partition::LocalPartition, store::Store};
+use crate::{pace::MovePace, partition::LocalPartition, store::Store};
 
 /// What fetches share.
 pub(crate) struct FetchConfig {
@@ -21,6 +21,8 @@ pub(crate) struct FetchConfig {
     pub(crate) wait_max: Duration,
     pub(crate) response_bytes_max: i32,
     pub(crate) partition_bytes_max: i32,
+    /// How fast what moves to this node is taken in.
+    pub(crate) pace: Arc<MovePace>,
 }
 
 /// Which partitions this node fetches from whom: one task and one connection for each leader.
