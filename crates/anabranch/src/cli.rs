@@ -20,9 +20,14 @@ pub(crate) enum Command {
     /// Create, look at and delete topics
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Look at the storage nodes
+    /// Look at the storage nodes, and have them give their replicas away
     #[command(subcommand)]
     Node(NodeCommand),
+    /// See and steer how replicas move to where there is room for them
+    #[command(subcommand)]
+    Rebalance(RebalanceCommand),
+    /// Ask a service whether it is well: GET URL, such as http://127.0.0.1:9600/readyz, and exit 0 if the answer is 200
+    Health { url: String },
     /// Write lines as records
     Produce(ProduceArgs),
     /// Read records
@@ -93,6 +98,46 @@ pub(crate) enum TopicCommand {
 pub(crate) enum NodeCommand {
     /// List the storage nodes
     List,
+    /// Have a node give its replicas to others, while it serves what it still has
+    Drain {
+        #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+        node: i32,
+        /// Show the progress until it has nothing any more
+        #[arg(long)]
+        wait: bool,
+        /// Though partitions would be in fewer racks
+        #[arg(long)]
+        ignore_racks: bool,
+        /// Only say what it would come to
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Have a node keep what it has, and take part again
+    Undrain {
+        #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+        node: i32,
+    },
+    /// Forget a node that was drained and stopped; its data folder never comes back as it is
+    Remove {
+        #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+        node: i32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RebalanceCommand {
+    /// What moves now, how much is left and how long that takes
+    Status,
+    /// Each move that is still to come (a dry run: nothing is begun by it)
+    Plan,
+    /// Begin nothing new
+    Pause,
+    /// Go on
+    Resume,
+    /// Take back every move that is under way, and pause
+    Cancel,
+    /// The most bytes a second that a node takes in of what moves to it; 0: as configured
+    Limit { bytes_per_second: u64 },
 }
 
 #[derive(Debug, Args)]

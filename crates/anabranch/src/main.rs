@@ -8,8 +8,10 @@ use clap::Parser;
 mod cli;
 mod consume;
 mod dev;
+mod health;
 mod node;
 mod produce;
+mod rebalance;
 mod rest;
 mod table;
 mod topic;
@@ -39,6 +41,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Dev(args) => Box::pin(dev::run(args)).await,
             Command::Topic(command) => topic::run(&rest()?, command).await,
             Command::Node(command) => node::run(&rest()?, command).await,
+            Command::Rebalance(command) => rebalance::run(&rest()?, command).await,
+            Command::Health { url } => health::run(url),
             Command::Produce(args) => produce::run(&rest()?, args).await,
             Command::Consume(args) => consume::run(&rest()?, args).await,
         }

@@ -147,6 +147,14 @@ impl Rest {
         self.answer(self.http.post(self.at(path)).json(body)).await
     }
 
+    pub(crate) async fn patch_json<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, RestError> {
+        self.answer(self.http.patch(self.at(path)).json(body)).await
+    }
+
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), RestError> {
         self.send(self.http.delete(self.at(path))).await.map(drop)
     }

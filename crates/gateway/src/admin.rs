@@ -1,5 +1,8 @@
 //! `/admin/v1`: what operators see, in a form of our own.
 
+mod leaving;
+mod rebalance;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::Json;
@@ -22,6 +25,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(controllers))
         .routes(routes!(partitions))
         .routes(routes!(elect))
+        .routes(routes!(leaving::drain, leaving::undrain))
+        .routes(routes!(leaving::remove))
+        .routes(routes!(rebalance::show, rebalance::alter))
+        .routes(routes!(rebalance::cancel))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -36,6 +43,8 @@ struct NodeView {
     #[schema(value_type = i32)]
     node_id: NodeId,
     state: String,
+    /// It gives its replicas away, and gets no new ones.
+    draining: bool,
     epoch: i64,
     kafka: String,
     http: String,
@@ -68,6 +77,7 @@ async fn nodes(at: At) -> Json<NodeList> {
         NodeView {
             node_id: node.id,
             state: node.state.to_string(),
+            draining: node.draining,
             epoch: node.epoch.0,
             kafka: node.kafka.to_string(),
             http: node.http.to_string(),

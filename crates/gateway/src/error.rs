@@ -159,6 +159,9 @@ impl From<ControllerError> for ApiError {
             ControllerError::Refused(refusal) => match refusal.kind {
                 RefusalKind::UnknownTopic => Self::new(StatusCode::NOT_FOUND, 40403, message),
                 RefusalKind::UnknownNode => Self::plain(StatusCode::NOT_FOUND, message),
+                RefusalKind::CannotDrain | RefusalKind::NotDrained => {
+                    Self::plain(StatusCode::CONFLICT, message)
+                }
                 _ => Self::invalid(message),
             },
             ControllerError::Unavailable { .. } => Self::unchanged(message),

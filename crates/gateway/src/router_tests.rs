@@ -303,6 +303,8 @@ async fn without_metadata_there_is_a_clear_503() {
     assert_eq!(answer.error(), (503, 503));
     let ready = send(&router, Request::get("/readyz").body(Body::empty()).unwrap()).await;
     assert_eq!(ready.status, 503);
+    let started = send(&router, Request::get("/startupz").body(Body::empty()).unwrap()).await;
+    assert_eq!(started.status, 503);
 }
 
 #[tokio::test]
@@ -310,7 +312,7 @@ async fn operators_see_the_nodes() {
     let nodes = get("/admin/v1/nodes").await.body;
     assert_eq!(
         nodes["nodes"][0],
-        json!({"node_id": 0, "state": "active", "epoch": nodes["nodes"][0]["epoch"], "kafka": "node-0.test:9092",
+        json!({"node_id": 0, "state": "active", "draining": false, "epoch": nodes["nodes"][0]["epoch"], "kafka": "node-0.test:9092",
             "http": "node-0.test:9600", "rack": "r1", "leaders": 2, "replicas": 2})
     );
 }

@@ -29,6 +29,9 @@ pub struct GatewayConfig {
     pub limits: LimitSettings,
     /// How long a shutdown waits for requests that are being served.
     pub drain_ms_max: u64,
+    /// Told to stop, the gateway is not ready for so long before it takes no more connections: whoever sends requests its way has
+    /// to notice first.
+    pub unready_ms: u64,
 }
 
 impl From<&Settings> for GatewayConfig {
@@ -39,6 +42,7 @@ impl From<&Settings> for GatewayConfig {
             kafka: KafkaConfig::from(&settings.gateway.kafka),
             limits: settings.gateway.limits.clone(),
             drain_ms_max: 20_000,
+            unready_ms: settings.gateway.unready_ms,
         }
     }
 }
@@ -63,6 +67,7 @@ pub struct GatewayHandle {
     health: Health,
     app: Arc<App>,
     drain_max: Duration,
+    unready: Duration,
     /// Takes no more connections.
     closing: CancellationToken,
     /// Cuts what is left of them off.
@@ -115,6 +120,8 @@ pub async fn start(
         stopping,
     });
     let health = Health::starting("no metadata yet");
+    // There is nothing to recover.
+    health.set_started("no metadata yet");
     let becoming_ready = tokio::spawn({
         let health = health.clone();
         async move {
@@ -140,6 +147,7 @@ pub async fn start(
         health,
         app,
         drain_max: Duration::from_millis(config.drain_ms_max),
+        unready: Duration::from_millis(config.unready_ms),
         closing,
         cut_off,
         connections,
@@ -170,6 +178,7 @@ impl GatewayHandle {
         self.becoming_ready.abort();
         let _ = self.becoming_ready.await;
         self.health.set_unready("draining");
+        tokio::time::sleep(self.unready).await;
         self.closing.cancel();
         self.app.stopping.cancel();
         let rest = async {

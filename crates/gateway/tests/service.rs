@@ -74,7 +74,7 @@ async fn a_wildcard_needs_something_to_advertise() {
 async fn without_a_controller_it_lives_but_is_not_ready() {
     let gateway = gateway().await;
     let mut client = connect(&gateway).await;
-    for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/topics", "503")] {
+    for (path, status) in [("/livez", "200"), ("/startupz", "200"), ("/readyz", "503"), ("/topics", "503")] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
         let answer = read_until(&mut client, "\r\n\r\n").await;

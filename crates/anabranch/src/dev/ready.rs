@@ -102,6 +102,8 @@ mod tests {
             kafka: address.clone(),
             http: address,
             rack: None,
+            draining: false,
+            scaled_in: false,
         };
         (NodeId(id), Arc::new(node))
     }

@@ -114,6 +114,8 @@ fn shared(settings: &Settings, dir: &Path, ports: &Ports) -> Settings {
     settings.controller.data_dir = folder::controller(dir).to_string_lossy().into_owned();
     settings.storage.kafka.advertised = None;
     settings.storage.http.advertised = None;
+    // All end together: there is nobody to wait for.
+    settings.storage.stop_wait_ms_max = 0;
     settings.gateway.rest.advertised = None;
     settings.gateway.kafka.advertised = None;
     settings

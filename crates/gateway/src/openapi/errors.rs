@@ -77,6 +77,9 @@ sets! {
     Changed[JSON] = [400, 404, 406, 500, 503, 504];
     /// It is changed as the body says.
     ChangedBy[JSON] = [400, 404, 406, 408, 413, 415, 500, 503, 504];
+    /// A node leaves, or not.
+    Left[JSON] = [400, 404, 406, 409, 500, 503, 504];
+    LeftBy[JSON] = [400, 404, 406, 408, 409, 413, 415, 500, 503, 504];
     /// Records are written.
     Produced[JSON] = [400, 404, 406, 408, 413, 415, 422, 500, 503, 504];
     /// The same of v2.

@@ -6,7 +6,7 @@ use super::SERVICE;
 
 /// The same as every service has, with documentation.
 pub(crate) fn routes(health: Health, metrics: Metrics) -> OpenApiRouter {
-    let ready = OpenApiRouter::new().routes(routes!(readyz)).with_state(health);
+    let ready = OpenApiRouter::new().routes(routes!(readyz)).routes(routes!(startupz)).with_state(health);
     let measured = OpenApiRouter::new().routes(routes!(measurements)).with_state(metrics);
     OpenApiRouter::new().routes(routes!(livez)).merge(ready).merge(measured)
 }
@@ -36,6 +36,21 @@ async fn livez() -> &'static str {
 )]
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     health.readiness()
+}
+
+/// Whether it has started: it was ready once.
+#[utoipa::path(
+    get,
+    path = "/startupz",
+    operation_id = "hasStarted",
+    tag = SERVICE,
+    responses(
+        (status = 200, description = "It has.", body = String, content_type = "text/plain"),
+        (status = 503, description = "It has not, and why.", body = String, content_type = "text/plain"),
+    ),
+)]
+async fn startupz(State(health): State<Health>) -> (StatusCode, String) {
+    health.startup()
 }
 
 /// What it has counted and measured.

@@ -16,13 +16,13 @@ use utoipa::openapi::{Info, OpenApi, OpenApiBuilder, tag::TagBuilder};
 
 pub(crate) use self::{
     errors::{
-        Changed, ChangedBy, Found, Produced, Shown, V2Asked, V2Consumer, V2Created, V2Found, V2Polled,
-        V2Produced, V2Read, V2Shown, V2Told,
+        Changed, ChangedBy, Found, Left, LeftBy, Produced, Shown, V2Asked, V2Consumer, V2Created, V2Found,
+        V2Polled, V2Produced, V2Read, V2Shown, V2Told,
     },
     params::{
         AssignmentPath, BrokerConfigPath, BrokerPath, ClusterConfigPath, ClusterPath, ConsumerPath,
-        GroupPath, IdempotencyHeader, LagPath, PartitionPath, ReplicaPath, TopicConfigPath, TopicPath,
-        V2GroupPath, V2InstancePath, V2PartitionPath, V2TopicPath,
+        GroupPath, IdempotencyHeader, LagPath, NodePath, PartitionPath, ReplicaPath, TopicConfigPath,
+        TopicPath, V2GroupPath, V2InstancePath, V2PartitionPath, V2TopicPath,
     },
 };
 use crate::negotiate::JSON;

@@ -29,6 +29,11 @@ paths! {
         /// The one that this gateway serves.
         cluster: String,
     }
+    NodePath {
+        /// A storage node's ordinal.
+        #[param(minimum = 0)]
+        node: i32,
+    }
     TopicPath {
         /// The one that this gateway serves.
         cluster: String,
