@@ -31,6 +31,8 @@ struct Service {
     args: Vec<String>,
 }
 
+/// Most tests stop nodes though others are gone, and none waits long for that.
+const STOP_WAIT_MS_MAX: &str = "2000";
 const READY_MAX: Duration = Duration::from_secs(30);
 
 fn args(pairs: &[(&str, String)]) -> Vec<String> {
@@ -76,6 +78,11 @@ impl Cluster {
             let mine = settings.iter().filter(|(key, _)| key.starts_with(prefix) || key.starts_with("log."));
             mine.flat_map(|(key, value)| [format!("--{key}"), (*value).to_owned()]).collect()
         };
+        // What holds where a test says nothing else.
+        let unless = |key: &str, value: &str| -> Vec<String> {
+            let said = settings.iter().any(|(said, _)| *said == key);
+            if said { Vec::new() } else { vec![format!("--{key}"), value.to_owned()] }
+        };
         let mut services = BTreeMap::new();
         for (n, port) in controller_ports.iter().enumerate() {
             let name = format!("controller-{n}");
@@ -86,6 +93,8 @@ impl Cluster {
                 ("controller.rpc.listen", local(*port)),
                 ("controller.http.listen", local(0)),
             ]);
+            // Replicas stay where a test puts them, unless it is about moving them.
+            args.extend(unless("controller.rebalance.enabled", "false"));
             args.extend(more("controller."));
             services.insert(name, Service { program: "controller", args });
         }
@@ -98,6 +107,7 @@ impl Cluster {
                 ("storage.kafka.listen", local(storage_ports[n])),
                 ("storage.http.listen", local(storage_http[n])),
             ]);
+            args.extend(unless("storage.stop_wait_ms_max", STOP_WAIT_MS_MAX));
             args.extend(more("storage."));
             services.insert(name, Service { program: "storage-node", args });
         }
@@ -144,6 +154,11 @@ impl Cluster {
     /// `host:port` of a storage node's Kafka listener.
     pub fn kafka_address(&self, node: usize) -> String {
         local(self.storage_ports[node])
+    }
+
+    /// `host:port` of a storage node's HTTP listener.
+    pub fn storage_http_address(&self, node: usize) -> String {
+        local(self.storage_http[node])
     }
 
     pub fn kafka(&self, node: usize) -> KafkaClient {

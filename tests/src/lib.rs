@@ -11,6 +11,7 @@ pub mod replicated;
 mod rest;
 pub mod rest_consumer;
 pub mod rest_proof;
+pub mod scale_proof;
 
 pub use cluster::{Cluster, ClusterSpec};
 pub use kafka::{KafkaClient, batch_of, sequenced_batch};

@@ -185,7 +185,7 @@ async fn a_displaced_node_still_ends_on_sigterm() {
         incarnation: None,
     };
     wait_until("the place is free and taken", WITHIN, || async {
-        controllers.register(&request, Duration::from_secs(2)).await.is_ok()
+        controllers.register(&request, None, Duration::from_secs(2)).await.is_ok()
     })
     .await;
     let node = cluster.process("storage-node-1");

@@ -83,6 +83,7 @@ impl Site {
                     ("controller.data_dir", data),
                     ("controller.rpc.listen", format!("{at}:7300")),
                     ("controller.http.listen", format!("{at}:7400")),
+                    ("controller.rebalance.enabled", "false".to_owned()),
                 ]
             })?;
             site.members.insert(member.name.clone(), Arc::new(member));
