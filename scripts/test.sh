@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs all the tests: format, lints, layers, unit and property tests, real processes with real clients.
-# Installs what the tests need and the machine lacks: Kafka clients (see clients.sh), make to build librdkafka, and curl for the
-# gateway's recipes.
+# Runs all the tests: format, lints, layers, Kubernetes manifests, unit and property tests, real processes with real clients.
+# Installs what the tests need and the machine lacks: Kafka clients (see clients.sh), what checks manifests (see k8s-check.sh), make
+# to build librdkafka, and curl for the gateway's recipes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,6 +16,10 @@ if [ "${#lacking[@]}" -gt 0 ]; then
   apt-get update -qq && apt-get install -y -qq "${lacking[@]}" >/dev/null
 fi
 
+# A build leaves the network alone, mostly. What goes wrong here is said by the check itself, which tries again.
+scripts/k8s-check.sh --install >/dev/null 2>&1 &
+installing=$!
+
 step "clients"
 scripts/clients.sh
 step "format"
@@ -27,6 +31,9 @@ cargo run --quiet --locked -p xtask -- layers
 step "building"
 # With the tests, or the dependencies would be built twice: what only tests need changes their features.
 cargo build --workspace --bins --tests --locked
+step "manifests"
+wait "$installing" || true
+scripts/k8s-check.sh
 step "tests"
 cargo test --workspace --locked
 step "all passed"
