@@ -16,7 +16,21 @@ pub async fn replicated(partitions: i32) -> Cluster {
     let cluster = Cluster::start(THREE).await;
     assert_eq!(cluster.kafka(0).create_replicated("t", partitions, 3, MIN_TWO).await, 0);
     in_sync(&cluster, 3).await;
+    for number in 0..partitions {
+        leads(&cluster, number).await;
+    }
     cluster
+}
+
+/// Waits until the partition's leader has heard that it leads: until then it answers that there is no such partition.
+async fn leads(cluster: &Cluster, number: i32) {
+    wait_until("the leader knows its high watermark", WITHIN, || async {
+        match partition(cluster, "t", number).await.leader {
+            Some(leader) => cluster.kafka(leader.0 as usize).list_offset("t", number, -1).await.is_ok(),
+            None => false,
+        }
+    })
+    .await;
 }
 
 pub fn node(n: usize) -> String {
@@ -55,13 +69,7 @@ pub async fn in_sync(cluster: &Cluster, count: usize) {
 
 /// What the partition's leader gives a consumer, from the beginning.
 pub async fn values(cluster: &Cluster, number: i32) -> Vec<String> {
-    wait_until("the leader knows its high watermark", WITHIN, || async {
-        match partition(cluster, "t", number).await.leader {
-            Some(leader) => cluster.kafka(leader.0 as usize).list_offset("t", number, -1).await.is_ok(),
-            None => false,
-        }
-    })
-    .await;
+    leads(cluster, number).await;
     let leader = partition(cluster, "t", number).await.leader.unwrap().0 as usize;
     let records = cluster.kafka(leader).read_all("t", number, 0).await;
     records

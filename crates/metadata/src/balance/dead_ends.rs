@@ -1,12 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{NodeId, PartitionIndex, TopicName};
 
 use super::{
-    Usage,
-    layout::Layout,
-    part::Part,
-    site::{Site, SiteId},
+    Usage, layout::Layout, part::Part, racks::spread_racks, replicas::even_replicas, site::SiteId,
+    vacate::vacate,
 };
 use crate::{Changes, Image, NodeState, Partition};
 
@@ -20,18 +18,18 @@ impl Image {
         if self.rebalance.paused || !self.topics.values().any(|t| t.partitions.iter().any(is_moving)) {
             return Vec::new();
         }
-        let mut layout = Layout::new(self, &Usage::default(), None);
+        let layout = Layout::new(self, &Usage::default(), None);
+        let mut missing = Missing { layout: &layout, planned: None };
         let mut dead = Vec::new();
         for id in layout.part_ids() {
             let part = layout.part(id);
             if !part.partition.is_reassigning() {
                 continue;
             }
-            let change = Undo::new(&layout, part);
             let leads_nowhere = part.partition.adding.iter().any(|n| self.takes_nothing(*n, away));
-            if (leads_nowhere || change.is_better(&layout, part)) && self.can_cancel(part) {
+            let is_dead = leads_nowhere || Undo::new(&layout, part).is_better(&layout, part, &mut missing);
+            if is_dead && self.can_cancel(part) {
                 dead.push((part.topic.name.clone(), part.number));
-                change.count(&mut layout);
             }
         }
         dead
@@ -69,9 +67,8 @@ impl Undo {
         Self { stay: sites(&part.partition.removing), go: sites(&part.partition.adding) }
     }
 
-    /// In more racks, or in no fewer and from where there is more than the average, and two more than there, to where there
-    /// is less. No move that a plan makes is like that, unless what it was made for is over.
-    fn is_better(&self, layout: &Layout, part: &Part) -> bool {
+    /// In more racks, or in no fewer and where replicas would be moved to next.
+    fn is_better(&self, layout: &Layout, part: &Part, missing: &mut Missing) -> bool {
         let is_placeable = |site: &SiteId| layout.site(*site).placeable;
         if self.stay.len() != self.go.len() || !self.stay.iter().chain(&self.go).all(is_placeable) {
             return false;
@@ -79,17 +76,43 @@ impl Undo {
         let kept = part.sites.iter().copied().filter(|site| !self.go.contains(site));
         let racks = layout.rack_count(part.sites.iter().copied());
         let racks_before = layout.rack_count(kept.chain(self.stay.iter().copied()));
-        let replicas = |site: &SiteId| layout.site(*site).replicas;
-        let most = self.stay.iter().map(replicas).max().unwrap_or(0);
-        let fewest = self.go.iter().map(replicas).min().unwrap_or(0);
-        let all: usize = layout.placeable.iter().map(replicas).sum();
-        let floor = all / layout.placeable.len().max(1);
-        racks_before > racks || racks_before == racks && most < floor && fewest >= most.saturating_add(2)
+        racks_before > racks || racks_before == racks && self.is_levelling(layout) && missing.take(&self.stay)
     }
 
-    fn count(&self, layout: &mut Layout) {
-        let less = |site: &mut Site| site.replicas = site.replicas.saturating_sub(1);
-        self.go.iter().for_each(|site| less(&mut layout.sites[site.0]));
-        self.stay.iter().for_each(|site| layout.sites[site.0].replicas += 1);
+    /// To each of them from one that has at least two more.
+    fn is_levelling(&self, layout: &Layout) -> bool {
+        let replicas = |site: &SiteId| layout.site(*site).replicas;
+        let most = self.stay.iter().map(replicas).max().unwrap_or(0);
+        self.go.iter().all(|site| replicas(site) >= most.saturating_add(2))
     }
+}
+
+/// How many replicas each site is given next, as far as none is kept there instead. Only asked where that seems so, as it takes
+/// a plan.
+struct Missing<'l, 'a> {
+    layout: &'l Layout<'a>,
+    planned: Option<BTreeMap<SiteId, usize>>,
+}
+
+impl Missing<'_, '_> {
+    /// One replica for each of them, if they all miss one.
+    fn take(&mut self, sites: &[SiteId]) -> bool {
+        let layout = self.layout;
+        let planned = self.planned.get_or_insert_with(|| planned(layout));
+        let misses = |site: &SiteId| planned.get(site).is_some_and(|count| *count > 0);
+        if !sites.iter().all(misses) {
+            return false;
+        }
+        sites.iter().for_each(|site| _ = planned.entry(*site).and_modify(|count| *count -= 1));
+        true
+    }
+}
+
+fn planned(layout: &Layout) -> BTreeMap<SiteId, usize> {
+    let mut after = layout.clone();
+    vacate(&mut after);
+    spread_racks(&mut after);
+    even_replicas(&mut after);
+    let more = |site: SiteId| after.site(site).replicas.saturating_sub(layout.site(site).replicas);
+    layout.site_ids().map(|site| (site, more(site))).collect()
 }

@@ -84,11 +84,13 @@ fn trade(layout: &Layout, from: SiteId, to: SiteId, difference: u64) -> Option<T
             let fitting = all.iter().filter(|(kind, _)| kinds.contains(kind));
             fitting.map(|(_, id)| (layout.facts(*id).bytes, *id)).collect()
         };
+        // What evens out the counts goes to where there are fewest.
+        let may_give = has_more && !kinds.contains(&Kind::Coming);
         let (going, mut coming) = (of(&going), of(&coming));
         coming.sort_unstable();
         // So much at most that what is left differs by much less than now.
         for most in [difference / 4 * 3, difference / 8 * 7] {
-            let one = going.iter().filter(|_| has_more).filter_map(|goes| one(*goes, difference, most));
+            let one = going.iter().filter(|_| may_give).filter_map(|goes| one(*goes, difference, most));
             let two = going.iter().filter_map(|goes| two(*goes, &coming, difference, most));
             if let Some(best) = one.chain(two).min() {
                 return Some(best);

@@ -20,9 +20,9 @@ impl Image {
             return Vec::new();
         }
         let mut start = Start::new(self, usage, *limits);
-        let whose = |why: fn(Why) -> bool| plan.moves.iter().filter(move |next| why(next.why));
+        let whose = |is: fn(Why) -> bool| plan.moves.iter().filter(move |next| is(next.why));
         whose(|why| why < Why::Replicas).for_each(|next| start.begin_urgent(next));
-        start.begin_levelling(whose(|why| why == Why::Replicas));
+        start.begin_circles(&whose(|why| why == Why::Replicas).collect::<Vec<_>>());
         start.begin_circles(&whose(|why| why == Why::Disk).collect::<Vec<_>>());
         start.begin_leading(whose(|why| why == Why::Leaders));
         start.into_begun()

@@ -5,6 +5,9 @@ use domain::{NodeId, PartitionIndex, TopicId};
 use super::{Move, MoveLimits, Usage, traffic::Traffic};
 use crate::{Image, NodeState, Partition};
 
+/// By the node that gives a replica away: the moves, and where they lead.
+type Links<'m> = BTreeMap<NodeId, Vec<(NodeId, &'m Move)>>;
+
 /// What is under way, with what begins.
 pub(super) struct Start<'a> {
     image: &'a Image,
@@ -40,34 +43,31 @@ impl<'a> Start<'a> {
         self.is_waiting |= !self.begin(&[next]);
     }
 
-    /// Moves that are good for the counts, as long as they are: part of a chain may have to wait for the rest, and nothing is
-    /// moved that would have to move back if the rest never came.
-    pub(super) fn begin_levelling<'m>(&mut self, moves: impl Iterator<Item = &'m Move>) {
-        if self.is_waiting {
-            return;
-        }
-        for next in moves {
-            let is_good = ends(next).is_some_and(|(from, to)| self.has_more(from, to));
-            self.is_waiting |= !(is_good && self.begin(&[next]));
-        }
-    }
-
-    /// Moves that leave the counts as they are when they begin together: those in a circle, and those in a chain from a node
-    /// to one that has fewer replicas.
+    /// Moves that leave the counts no less even when they begin together: one to a node that has fewer replicas, a chain of
+    /// them, or a circle. So nothing moves that would have to move back if the rest never came. (Moves that leave the counts no less
+    /// even when all are done are made of such: unless there is no room for one now, one begins.)
     pub(super) fn begin_circles(&mut self, moves: &[&Move]) {
         if self.is_waiting {
             return;
         }
-        let mut left = moves.to_vec();
-        left.retain(|next| self.partition(next).is_some());
-        while let Some(next) = left.first().copied() {
-            match self.circle(next, &left) {
-                Some(circle) if self.begin(&circle) => left.retain(|other| self.partition(other).is_some()),
-                _ => drop(left.remove(0)),
+        let mut links: Links = BTreeMap::new();
+        for next in moves.iter().filter(|next| self.partition(next).is_some()) {
+            if let Some((from, to)) = ends(next) {
+                links.entry(from).or_default().push((to, next));
             }
         }
-        let begun = |next: &&Move| self.touched.contains(&(next.topic_id, next.partition));
-        self.is_waiting |= !moves.iter().all(begun);
+        let mut hopeless = BTreeSet::new();
+        for next in moves {
+            let Some(between) = ends(next) else { continue };
+            if hopeless.contains(&between) || self.partition(next).is_none() {
+                continue;
+            }
+            match self.circle(next, &links) {
+                Some(circle) => _ = self.begin(&circle),
+                None => _ = hopeless.insert(between),
+            }
+        }
+        self.is_waiting |= !moves.iter().all(|next| self.is_touched(next));
     }
 
     /// Other preferred leaders, a few at a time.
@@ -102,7 +102,7 @@ impl<'a> Start<'a> {
     }
 
     /// The move with the fewest others that make up for it.
-    fn circle<'m>(&self, first: &'m Move, moves: &[&'m Move]) -> Option<Vec<&'m Move>> {
+    fn circle<'m>(&self, first: &'m Move, links: &Links<'m>) -> Option<Vec<&'m Move>> {
         let (start, to) = ends(first)?;
         let mut came_by: BTreeMap<NodeId, &'m Move> = BTreeMap::from([(to, first)]);
         let mut reached = VecDeque::from([to]);
@@ -110,17 +110,18 @@ impl<'a> Start<'a> {
             if at == start || self.has_more(start, at) {
                 return Some(way(&came_by, at, first));
             }
-            for next in moves {
-                if let Some((from, to)) = ends(next)
-                    && from == at
-                    && !came_by.contains_key(&to)
-                {
-                    came_by.insert(to, next);
-                    reached.push_back(to);
+            for (to, next) in links.get(&at).into_iter().flatten() {
+                if !came_by.contains_key(to) && !self.is_touched(next) {
+                    came_by.insert(*to, next);
+                    reached.push_back(*to);
                 }
             }
         }
         None
+    }
+
+    fn is_touched(&self, next: &Move) -> bool {
+        self.touched.contains(&(next.topic_id, next.partition))
     }
 
     fn has_more(&self, node: NodeId, than: NodeId) -> bool {
@@ -135,8 +136,7 @@ impl<'a> Start<'a> {
         let topic = self.image.topics.get(&next.topic).filter(|topic| topic.id == next.topic_id)?;
         let partition = topic.partition(next.partition)?;
         let is_same = !partition.is_reassigning() && partition.replicas == next.from;
-        let is_free = !self.touched.contains(&(next.topic_id, next.partition));
-        (is_same && is_free && next.added().all(is_placeable)).then_some(partition)
+        (is_same && !self.is_touched(next) && next.added().all(is_placeable)).then_some(partition)
     }
 
     fn note(&mut self, next: &Move) {
