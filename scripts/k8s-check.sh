@@ -24,11 +24,13 @@ bad() { # bad WHAT [FILE-WITH-DETAILS]
 
 command -v kubectl >/dev/null || { echo 'k8s-check.sh: there is no kubectl, which has kustomize built in'; exit 1; }
 python3 -c 'import ensurepip, venv' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3 python3-venv >/dev/null; }
-# The mark is written last: an installation that was broken off is done again.
-if ! cmp -s "$folder/installed-requirements.txt" "$pinned/requirements.txt"; then
+# The mark is written last: an installation that was broken off is done again, as is one that was moved, since its programs name
+# the folder.
+wanted="$folder"$'\n'"$(<"$pinned/requirements.txt")"
+if [[ ! -f $folder/installed-requirements.txt || $(<"$folder/installed-requirements.txt") != "$wanted" ]]; then
   python3 -m venv --clear "$folder/venv"
   "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$pinned/requirements.txt"
-  cp "$pinned/requirements.txt" "$folder/installed-requirements.txt"
+  printf '%s\n' "$wanted" >"$folder/installed-requirements.txt"
 fi
 promtool="$(command -v promtool || echo "$folder/prometheus/usr/bin/promtool")"
 if [[ ! -x $promtool ]]; then
