@@ -258,6 +258,10 @@ async fn moves_are_paused_planned_and_cancelled() {
     patch_rebalance(&rest, json!({"paused": false, "bytes_per_second_max": 0})).await;
     wait_until("the fourth node has its share", WITHIN, async || replicas(&rest, 3).await == 9).await;
     assert_eq!(rest.get("/admin/v1/rebalance?nonsense=1").await.0, StatusCode::BAD_REQUEST);
+    let too_much = json!({"bytes_per_second_max": i64::MAX.unsigned_abs() + 1}).to_string();
+    let path = "/admin/v1/rebalance";
+    let (status, _) = rest.send(Method::PATCH, path, "application/json", "", too_much).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
     wait_until("everything is in sync", WITHIN, async || in_sync(&rest, "t").await).await;
     all_is_there(&rest, "t", 50).await;
 }

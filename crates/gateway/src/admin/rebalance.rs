@@ -168,6 +168,10 @@ pub(super) async fn alter(
     JsonBody(wanted): JsonBody<Wanted>,
 ) -> Result<Json<RebalanceView>, ApiError> {
     let Wanted { paused, bytes_per_second_max } = wanted;
+    if let Some(bytes) = bytes_per_second_max.filter(|bytes| i64::try_from(*bytes).is_err()) {
+        let message = format!("bytes_per_second_max {bytes} is more than {}", i64::MAX);
+        return Err(ApiError::bad_request(message));
+    }
     let request = pb::AlterRebalanceRequest { paused, bytes_per_second_max, cancel: false };
     at.app.controller.alter_rebalance(request, CONTROLLER_MAX).await?;
     let described = at.app.controller.describe_rebalance(false, CONTROLLER_MAX).await?;
