@@ -16,12 +16,12 @@ if [ "${#lacking[@]}" -gt 0 ]; then
   apt-get update -qq && apt-get install -y -qq "${lacking[@]}" >/dev/null
 fi
 
-# A build leaves the network alone, mostly. What goes wrong here is said by the check itself, which tries again.
-scripts/k8s-check.sh --install >/dev/null 2>&1 &
-installing=$!
-
 step "clients"
 scripts/clients.sh
+# A build leaves the network alone, mostly. Not beside the clients: both may ask apt. What goes wrong here is said by the check itself,
+# which tries again.
+scripts/k8s-check.sh --install >/dev/null 2>&1 &
+installing=$!
 step "format"
 cargo fmt --all --check
 step "lints"
