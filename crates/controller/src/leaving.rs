@@ -5,7 +5,7 @@ use std::{
 };
 
 use domain::{NodeEpoch, NodeId};
-use metadata::{Command, Held, Image, Refusal};
+use metadata::{Command, Held, Image, NodeState, Refusal};
 use parking_lot::Mutex;
 use quorum::Quorum;
 use rpc::pb;
@@ -34,8 +34,8 @@ pub(crate) struct Leaving {
 #[derive(Default)]
 struct Asks {
     by_node: BTreeMap<NodeId, Ask>,
-    /// When a node was last told that it may stop.
-    granted_ms: Option<u64>,
+    /// Who was told last that it may stop, and when: until it is seen to stop, the image counts it in.
+    granted: Option<(NodeId, u64)>,
 }
 
 struct Ask {
@@ -97,13 +97,16 @@ impl Leaving {
         if self.orders.is_some() && !ask.decided {
             return waits("it to be known whether the node comes back".to_owned());
         }
-        match image.holds_back(node) {
-            Some(held) if !asks.all_go(image, now_ms) => waits(reason(&held)),
-            _ => {
-                asks.granted_ms = Some(now_ms);
-                Verdict::May
+        if !asks.all_go(image, now_ms) {
+            if let Some(other) = asks.still_counted(image, node, now_ms) {
+                return waits(format!("node {other} to stop first"));
+            }
+            if let Some(held) = image.holds_back(node) {
+                return waits(reason(&held));
             }
         }
+        asks.granted = Some((node, now_ms));
+        Verdict::May
     }
 
     /// A draining node goes once it has nothing any more.
@@ -228,6 +231,13 @@ impl Leaving {
 }
 
 impl Asks {
+    /// Another node that was let go just now and that the image shows as active still: two at once could be one too many.
+    fn still_counted(&self, image: &Image, node: NodeId, now_ms: u64) -> Option<NodeId> {
+        let (other, at) = self.granted?;
+        let is_active = image.nodes.get(&other).is_some_and(|n| n.state == NodeState::Active);
+        (other != node && is_active && now_ms.saturating_sub(at) <= ALL_GO_MS).then_some(other)
+    }
+
     /// Whether everybody stops: then nobody comes back for whom it would be worth to wait.
     fn all_go(&self, image: &Image, now_ms: u64) -> bool {
         let (mut active, mut asking) = (0, 0);
@@ -235,7 +245,7 @@ impl Asks {
             active += 1;
             asking += usize::from(self.by_node.contains_key(&node.id));
         }
-        let just_granted = self.granted_ms.is_some_and(|at| now_ms.saturating_sub(at) <= ALL_GO_MS);
+        let just_granted = self.granted.is_some_and(|(_, at)| now_ms.saturating_sub(at) <= ALL_GO_MS);
         active == asking && (active > 1 || just_granted || image.nodes.len() == 1)
     }
 }

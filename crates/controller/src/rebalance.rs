@@ -60,6 +60,15 @@ struct Seen {
     since_ms: u64,
 }
 
+/// What a plan is made from.
+struct Observed {
+    usage: Usage,
+    /// Nodes that have not been active for long, and those that have been for a while.
+    away: BTreeSet<NodeId>,
+    settled: BTreeSet<NodeId>,
+    bytes_per_second: u64,
+}
+
 /// What a node has to give away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Left {
@@ -165,7 +174,8 @@ impl Rebalancer {
 
     async fn look(&self) {
         let image = self.quorum.image();
-        let (cancel, begin) = self.decide(&image);
+        // Hundreds of milliseconds, where much is to move among many partitions: heartbeats are answered meanwhile.
+        let (cancel, begin) = tokio::task::block_in_place(|| self.decide(&image));
         if !cancel.is_empty() {
             let changes = cancel.into_iter().map(|(topic, number)| (topic, number, None));
             self.reassign(changes.collect(), "moves that led nowhere were cancelled").await;
@@ -176,43 +186,51 @@ impl Rebalancer {
         }
     }
 
-    /// What to cancel and what to begin.
+    /// What to cancel and what to begin. Planning is done beside the lock, which every heartbeat takes.
     fn decide(&self, image: &Image) -> (Vec<(TopicName, PartitionIndex)>, Vec<Move>) {
-        let now_ms = self.now_ms();
+        let moves = reassigning(image).count();
+        let Observed { usage, away, settled, bytes_per_second } = self.observe(image, moves);
+        let mut cancel = image.dead_ends(&away);
+        // What somebody has asked for by hand may lead away from what is even: it is let be.
+        cancel.retain(|(topic, number)| goes_nowhere(image, &away, topic, *number));
+        let plan = image.plan(&usage, &BalanceConfig::default());
+        // Who has just come may go again: only what drains does not wait for it.
+        let unasked = self.config.enabled && image.active_nodes().all(|n| settled.contains(&n.id));
+        let now = Plan {
+            moves: plan.moves.iter().filter(|m| unasked || m.why == Why::Drain).cloned().collect(),
+            stuck: Vec::new(),
+        };
+        let limits = MoveLimits {
+            moves_per_node_max: self.config.moves_max,
+            bytes_per_node_max: (bytes_per_second * AHEAD_SECONDS).max(AHEAD_BYTES_MIN),
+            leaders_max: LEADERS_MAX,
+        };
+        // Nothing, while it is paused.
+        let begin = image.next_moves(&now, &usage, &limits);
         let mut state = self.state.lock();
-        let state = &mut *state;
+        state.plan = plan;
+        state.left = left(image, &state);
+        report(image, &state, moves);
+        (cancel, begin)
+    }
+
+    /// Takes a second's look at what nodes told.
+    fn observe(&self, image: &Image, moves: usize) -> Observed {
+        let now_ms = self.now_ms();
+        let pace = self.pace_config(image);
+        let mut state = self.state.lock();
         state.book.keep(image);
         state.see(image, now_ms);
-        let moves = reassigning(image).count();
-        let pace = self.pace_config(image);
         state.waits.retain(|_, (_, at_ms)| now_ms.saturating_sub(*at_ms) <= WAIT_COUNTS_MS);
         let wait_us = state.waits.values().map(|(wait_us, _)| *wait_us).max();
         state.pace.look(wait_us, moves > 0, pace);
         state.count(now_ms);
-        let away = state.nodes(|seen| !seen.active, now_ms, self.config.away_ms_max);
-        let mut cancel = image.dead_ends(&away);
-        // What somebody has asked for by hand may lead away from what is even: it is let be.
-        cancel.retain(|(topic, number)| goes_nowhere(image, &away, topic, *number));
-        state.plan = image.plan(state.book.usage(), &BalanceConfig::default());
-        state.left = left(image, state);
-        report(image, state, moves);
-        if image.rebalance.paused {
-            return (cancel, Vec::new());
+        Observed {
+            usage: state.book.usage().clone(),
+            away: state.nodes(|seen| !seen.active, now_ms, self.config.away_ms_max),
+            settled: state.nodes(|seen| seen.active, now_ms, self.config.settle_ms),
+            bytes_per_second: state.pace.bytes_per_second(),
         }
-        // Who has just come may go again: only what drains does not wait for it.
-        let settled = state.nodes(|seen| seen.active, now_ms, self.config.settle_ms);
-        let unasked = self.config.enabled && image.active_nodes().all(|n| settled.contains(&n.id));
-        let bytes_max = (state.pace.bytes_per_second() * AHEAD_SECONDS).max(AHEAD_BYTES_MIN);
-        let limits = MoveLimits {
-            moves_per_node_max: self.config.moves_max,
-            bytes_per_node_max: bytes_max,
-            leaders_max: LEADERS_MAX,
-        };
-        let plan = Plan {
-            moves: state.plan.moves.iter().filter(|m| unasked || m.why == Why::Drain).cloned().collect(),
-            stuck: Vec::new(),
-        };
-        (cancel, image.next_moves(&plan, state.book.usage(), &limits))
     }
 
     async fn reassign(&self, changes: Vec<(TopicName, PartitionIndex, Option<Vec<NodeId>>)>, what: &str) {

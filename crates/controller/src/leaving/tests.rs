@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::{ClusterId, ConfigOverrides, DirectoryId, PartitionIndex, TopicId, TopicName};
-use metadata::{Endpoint, IsrChange, NodeRegistration, NodeState, PaceConfig, TopicSpec};
+use metadata::{Endpoint, IsrChange, NodeRegistration, PaceConfig, TopicSpec};
 use quorum::QuorumConfig;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -227,6 +227,21 @@ async fn an_operators_drain_is_not_taken_back_by_a_restart() {
     assert!(drains, "who stops it waits until it has nothing");
     fixture.leaving.left(NodeId(3), fixture.epoch(3)).await;
     assert!(fixture.image().nodes.contains_key(&NodeId(3)), "an operator forgets it");
+}
+
+/// Both asked before the first was seen to stop, and an ISR of three came down to one.
+#[tokio::test]
+async fn two_that_ask_at_once_are_not_both_let_go() {
+    let fixture = Fixture::new(3, &[0, 1, 2]).await;
+    (0..3).for_each(|id| fixture.says(id, Stop::Restart));
+    fixture.ask(0);
+    fixture.ask(1);
+    fixture.look().await;
+    assert_eq!(fixture.ask(0), None);
+    assert_eq!(fixture.ask(1), Some(("node 0 to stop first".to_owned(), false)));
+    fixture.done(Command::StopNode { node: NodeId(0), epoch: fixture.epoch(0) }).await;
+    let (why, _) = fixture.ask(1).unwrap();
+    assert_eq!(why, "t-0 to have 2 other replicas in sync, it has 1");
 }
 
 #[tokio::test]
